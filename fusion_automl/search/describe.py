@@ -73,6 +73,7 @@ def check_space(space: Space) -> list[str]:
 def _random_candidates(local: LocalSpace, number: int) -> Iterator[Candidate]:
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(number):
         yield suggest(study.ask(), local)

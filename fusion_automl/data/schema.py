@@ -23,13 +23,18 @@ MODALITY_OF: dict[Kind, Modality] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's name, its kind, and what it looked like in training, for messages and for the request schema."""
+    """A column's name, its kind, and what it looked like in training, for messages and for the request schema.
+
+    `num_unparsed` counts training cells that were not of the kind (words in a numeric column) and were read as missing;
+    only where there were some is such a cell read as missing later, too.
+    """
 
     name: str
     kind: Kind
     num_missing: int = 0
     num_distinct: int = 0
     example: str = ""
+    num_unparsed: int = 0
 
     @property
     def modality(self) -> Modality | None:

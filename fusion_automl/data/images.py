@@ -1,0 +1,86 @@
+"""Encoded images -> pixels, one size and number of channels for all rows."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fusion_automl.data import storage
+from fusion_automl.errors import DataError
+
+MAX_PIXELS = 50_000_000
+"""Above this an image is refused before its pixels are unpacked: 50 million RGB pixels are 150 MB in memory."""
+NUM_SAMPLED = 20
+
+Cell = bytes | str | None
+
+
+def decode_images(cells: Sequence[Cell], *, size: int, channels: int, where: str = "images") -> npt.NDArray[np.uint8]:
+    """`(rows, size, size, channels)` uint8, grey for 1 channel and RGB for 3, squashed to a square; zeros where missing.
+
+    Raises DataError, beginning with `where`, that names the first row whose image is broken, huge or not to be read.
+    """
+    pixels = np.zeros((len(cells), size, size, channels), dtype=np.uint8)
+    for row, cell in enumerate(cells):
+        if cell is not None:
+            try:
+                pixels[row] = _decode(cell, size=size, channels=channels)
+            except DataError as error:
+                raise DataError(f"{where}: row {row} (rows count from 0): {error}") from error
+    return pixels
+
+
+def _decode(cell: bytes | str, *, size: int, channels: int) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    mode = "L" if channels == 1 else "RGB"
+    content = storage.read_bytes(cell) if isinstance(cell, str) else cell
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
+            picture = Image.open(io.BytesIO(content))
+        if picture.width * picture.height > MAX_PIXELS:
+            raise DataError(
+                f"the image has {picture.width} x {picture.height} pixels, more than the {MAX_PIXELS:,} allowed. "
+                f"Shrink it or empty the cell."
+            )
+        picture.draft(mode, (size, size))  # JPEG is unpacked at a half, quarter or eighth of its size
+        square = picture.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"the image is too big: {error}. Shrink it or empty the cell.") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        # Pillow's message ends in the address of the buffer, which helps nobody.
+        reason = str(error).partition(" <_io")[0]
+        raise DataError(f"the image is broken ({reason}). Replace the file or empty the cell.") from error
+    return np.asarray(square, dtype=np.uint8).reshape(size, size, channels)
+
+
+def num_channels(cells: Sequence[Cell]) -> int:
+    """1 where a sample of the images is grey (stored as RGB or not), else 3; images that do not open are passed over."""
+    present = [cell for cell in cells if cell is not None]
+    found_one = False
+    for cell in present[:: max(1, len(present) // NUM_SAMPLED)]:
+        try:
+            pixels = _decode(cell, size=32, channels=3)
+        except DataError:
+            continue
+        found_one = True
+        if (pixels != pixels[..., :1]).any():
+            return 3
+    return 1 if found_one else 3
+
+
+def image_errors(cells: Sequence[Cell]) -> list[tuple[int, str]]:
+    """The row and the reason of every image that cannot be decoded."""
+    errors = []
+    for row, cell in enumerate(cells):
+        if cell is not None:
+            try:
+                _decode(cell, size=8, channels=3)
+            except DataError as error:
+                errors.append((row, str(error)))
+    return errors

@@ -1,0 +1,96 @@
+"""From whatever holds a table (a file, a folder, an object store, memory) to a pandas frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fusion_automl.data import storage
+from fusion_automl.data.cells import BAD_CELL, picture
+from fusion_automl.data.folder import read_folder, with_resolved_paths
+from fusion_automl.data.formats import FORMATS, check_names, from_arrow
+from fusion_automl.errors import DataError
+
+
+def read_table(source: Any, *, where: str = "DATA", allow_empty: bool = False) -> pd.DataFrame:
+    """The table in `source` with a `RangeIndex` and column names that are words and differ.
+
+    `source` is a path or URI (CSV, TSV, Parquet, JSON lines, Arrow IPC; local, s3://), a folder of images or of Parquet
+    parts, or a pandas, polars or Arrow table, a 2-d array, a dict of columns or a list of dicts. `where` names in-memory
+    sources in messages; files are named by their path. Raises DataError; for zero rows unless `allow_empty`.
+    """
+    if isinstance(source, str | Path):
+        where = str(source)
+        frame = _from_path(where)
+    else:
+        frame = _from_memory(source, where)
+    frame = frame.reset_index(drop=True)
+    frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
+    check_names(frame.columns.tolist(), where)
+    if not len(frame.columns) and not (allow_empty and not len(frame)):
+        raise DataError(f"{where}: the table has no columns.")
+    if not len(frame) and not allow_empty:
+        raise DataError(f"{where}: the table has columns ({', '.join(frame.columns[:10])}) but no rows.")
+    return _with_plain_images(frame)
+
+
+def _from_path(path: str) -> pd.DataFrame:
+    suffix = PurePosixPath(path.rstrip("/")).suffix.lower()
+    if suffix in FORMATS and (storage.is_remote(path) or not Path(path).is_dir()):
+        return read_file(path)
+    if storage.is_folder(path):
+        return read_folder(path, read_file)
+    if not storage.exists(path):
+        raise DataError(f"{path}: no such file or folder. Check the path and its spelling.")
+    raise DataError(f"{path}: unknown kind of file '{suffix}'. Expected one of {', '.join(FORMATS)}, or a folder.")
+
+
+def read_file(path: str) -> pd.DataFrame:
+    """One table file, by its suffix, with relative paths of images resolved against its folder."""
+    with storage.opened(path) as file:
+        frame = FORMATS[PurePosixPath(path).suffix.lower()](file, path)
+    return with_resolved_paths(frame, path.rpartition("/")[0] or ".")
+
+
+def _from_memory(source: Any, where: str) -> pd.DataFrame:
+    if isinstance(source, pd.DataFrame):
+        return source
+    if isinstance(source, pa.Table | pa.RecordBatch):
+        return from_arrow(pa.table(source), where)
+    if type(source).__module__.partition(".")[0] == "polars":  # known without importing polars
+        collected = source.collect() if hasattr(source, "collect") else source
+        return from_arrow(collected.to_arrow(), where)
+    if isinstance(source, np.ndarray) and source.ndim == 2:
+        return pd.DataFrame(source, columns=[f"x{i}" for i in range(source.shape[1])])
+    try:
+        if isinstance(source, Mapping):
+            return pd.DataFrame(
+                {n: list(v) if isinstance(v, np.ndarray) and v.ndim > 1 else v for n, v in source.items()}
+            )
+        if isinstance(source, list) and all(isinstance(row, Mapping) for row in source):
+            return pd.DataFrame(source)
+    except ValueError as error:
+        raise DataError(f"{where}: not a table: {error}.") from error
+    raise DataError(
+        f"{where}: cannot read a table from {type(source).__name__}. Expected a path, a pandas, polars or Arrow table, "
+        f"a 2-d array, a dict of columns, or a list of dicts."
+    )
+
+
+def _with_plain_images(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turns the {bytes, path} structs in which Hugging Face's datasets keep images into bytes or paths."""
+    replaced = {}
+    for name in frame.columns[(frame.dtypes == object).to_numpy()]:
+        present = frame[name].dropna()
+        if len(present) and isinstance(present.iloc[0], dict) and {"bytes", "path"} >= set(present.iloc[0]):
+            try:
+                plain = [picture(cell) if isinstance(cell, dict) else cell for cell in frame[name]]
+            except BAD_CELL:
+                continue  # not images after all; inference will say what the column is
+            replaced[name] = pd.Series(plain, dtype=object)
+    return frame.assign(**replaced) if replaced else frame

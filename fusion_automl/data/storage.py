@@ -1,0 +1,95 @@
+"""Files on this machine and in object stores, and one clear sentence for each way in which reading them fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from fusion_automl.errors import DataError
+
+
+def is_remote(path: str) -> bool:
+    return "://" in path
+
+
+@contextmanager
+def opened(path: str) -> Iterator[IO[bytes]]:
+    """A file opened for reading. Raises DataError for what a user can mend, while opening and while reading."""
+    import fsspec
+
+    with explained(path):
+        filesystem, inside = fsspec.core.url_to_fs(path)
+        with filesystem.open(inside, "rb") as file:
+            yield file
+
+
+def read_bytes(path: str) -> bytes:
+    """The content of a file. Raises DataError."""
+    if is_remote(path):
+        with opened(path) as file:
+            return file.read()
+    with explained(path), open(path, "rb") as file:  # fsspec costs 0.1 ms a file, folders of images have thousands
+        return file.read()
+
+
+def is_folder(path: str) -> bool:
+    """Whether `path` is a folder; for s3://, whether anything lies under it. Raises DataError where that cannot be told."""
+    import fsspec
+
+    with explained(path):
+        filesystem, inside = fsspec.core.url_to_fs(path)
+        return bool(filesystem.isdir(inside))
+
+
+def files_under(folder: str) -> list[str]:
+    """Paths of all files in `folder` and below, relative to it, sorted; hidden ones are left out."""
+    import fsspec
+
+    with explained(folder):
+        filesystem, inside = fsspec.core.url_to_fs(folder)
+        root = inside.rstrip("/") + "/"
+        found = [path.removeprefix(root) for path in filesystem.find(inside)]
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.split("/")))
+
+
+def join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def exists(path: str) -> bool:
+    import fsspec
+
+    with explained(path):
+        filesystem, inside = fsspec.core.url_to_fs(path)
+        return bool(filesystem.exists(inside))
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turns the errors of file systems and of S3 into DataErrors that say what to do."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        bucket = "bucket" in str(error).lower()
+        if bucket:
+            raise DataError(f"{path}: there is no such bucket. Check its name and AWS_ENDPOINT_URL.") from error
+        raise DataError(f"{path}: no such file. Check the path and its spelling.") from error
+    except PermissionError as error:
+        hint = (
+            "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy."
+            if is_remote(path)
+            else "Check the permissions of the file."
+        )
+        raise DataError(f"{path}: access was denied ({error}). {hint}") from error
+    except ImportError as error:
+        raise DataError(f"{path}: reading it needs a library that is not installed: {error}.") from error
+    except (BotoCoreError, ClientError) as error:
+        raise DataError(
+            f"{path}: S3 cannot be reached or refused the request: {error}. Check AWS_ACCESS_KEY_ID, "
+            f"AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and the network."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}.") from error

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
+import search_spaces
 from fusion_automl.candidate import Candidate, Param, Spec
 from fusion_automl.component import component_class, hyperparameters, unknown
 from fusion_automl.errors import SpaceError
@@ -22,6 +22,7 @@ from fusion_automl.task import TaskKind
 Tables = Mapping[Section, Mapping[str, Mapping[str, Values]]]
 
 MAX_MEMBERS = 3
+_FOLDER = Path(next(iter(search_spaces.__path__)))
 _TOP = ["name", "description", *TABLES, "portfolio"]
 _PARTS = ["fusion", "encoders", "backbones", "classical", "members", "target"]
 _CONDITIONS = ["modalities", "tasks", "max_rows"]
@@ -36,9 +37,7 @@ _LEVEL_PARTS = {
 
 def space_names() -> list[str]:
     """Names of the spaces that come with the package."""
-    return sorted(
-        item.name.removesuffix(".toml") for item in files("search_spaces").iterdir() if item.name.endswith(".toml")
-    )
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
 def read_space(name_or_path: str | Path) -> Space:
@@ -58,7 +57,7 @@ def _find(name: str) -> Path:
         return Path(name)
     if name not in space_names():
         raise SpaceError(f"--space: {unknown('space', name, space_names())} A file's name ends in .toml.")
-    return Path(str(files("search_spaces") / f"{name}.toml"))
+    return _FOLDER / f"{name}.toml"
 
 
 def _space(raw: Mapping[str, Any], where: str) -> Space:

@@ -21,13 +21,14 @@ Section = Literal["classical", "backbone", "encoder", "fusion"]
 Branch = tuple[str, str]
 """A fusion below decision level and its head: the classical model, or the lone backbone."""
 
+BASELINES = ("baseline", "prior")
 TABLES: dict[Section, Table] = {
-    "classical": CLASSICAL,
+    "classical": {name: line for name, line in CLASSICAL.items() if name not in BASELINES},
     "backbone": BACKBONES,
     "encoder": ENCODERS,
-    "fusion": {name: line for name, line in FUSIONS.items() if name != "baseline"},
+    "fusion": {name: line for name, line in FUSIONS.items() if name not in BASELINES},
 }
-"""All that a space may name; the baseline is not searched, every run has it."""
+"""What a space may name. Baselines are not searched: every run has them."""
 
 CODE_ENCODERS = ("ordinal",)
 """Their output holds category codes and nan, which suits only the models that prefer `codes`."""

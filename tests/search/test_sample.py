@@ -40,7 +40,9 @@ def random_draws(place: LocalSpace, number: int = NUM_DRAWS, seed: int = 0) -> l
 
 @pytest.mark.parametrize("mix", MIXES, ids="+".join)
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
-def test_a_candidate_and_its_draw_determine_each_other(tmp_path: Path, mix: tuple[Modality, ...], task: TaskKind) -> None:
+def test_a_candidate_and_its_draw_determine_each_other(
+    tmp_path: Path, mix: tuple[Modality, ...], task: TaskKind
+) -> None:
     place = local(tmp_path, mix, task)
     for candidate in [*portfolio(place), *(candidate for candidate, _ in random_draws(place))]:
         params = params_of(candidate, place)

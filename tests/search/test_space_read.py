@@ -82,7 +82,7 @@ MISTAKES = [
     (
         'fusion = "backbone"',
         'fusion = "deep_features"',
-        "[[portfolio]] 4 (deep_features): classical is missing. Allowed: backbones, classical, encoders, fusion, target.",
+        "[[portfolio]] 4 (deep_features): classical is missing. Allowed: backbones, classical, encoders, fusion,",
     ),
     (
         'fusion = "concat"',

@@ -47,3 +47,10 @@ def fit_target(name: str, y: npt.NDArray[Any]) -> FittedTarget:
     bent = np.log(values - offset)
     margin = 0.5 * float(bent.max() - bent.min())
     return FittedTarget("log", offset, float(bent.min() - margin), float(bent.max() + margin))
+
+
+def is_skewed(y: Floats) -> bool:
+    """Whether a regression target has a long right tail that a logarithm would shorten (skewness over 1, and halved)."""
+    from scipy.stats import skew
+
+    return bool(skew(y) > 1 and abs(skew(fit_target("log", y).forward(y))) < 0.5 * skew(y))

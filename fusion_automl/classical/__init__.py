@@ -51,6 +51,7 @@ class ClassicalModel(Protocol):
 
 
 CLASSICAL: dict[str, str] = {
+    "prior": "fusion_automl.classical.prior:Prior",
     "logistic": "fusion_automl.classical.logistic:Logistic",
     "ridge": "fusion_automl.classical.ridge:Ridge",
     "decision_tree": "fusion_automl.classical.decision_tree:DecisionTree",

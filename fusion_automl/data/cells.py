@@ -10,7 +10,7 @@ import datetime
 import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ class Converted(NamedTuple):
 def objects(column: pd.Series[Any]) -> npt.NDArray[np.object_]:
     """The cells as a fresh array of Python objects, None where missing, whatever the column's dtype."""
     cells = column.to_numpy(dtype=object, copy=True)
-    cells[column.isna().to_numpy()] = None
+    cells[pd.isna(cells)] = None
     return cells
 
 
@@ -133,7 +133,9 @@ def _(cell: float) -> str | None:
 
 
 def category(column: pd.Series[Any]) -> Converted:
-    return _each(objects(column), word, _missing(len(column), object))
+    # Categories repeat, and looking one up costs a tenth of making it; typed, because 1 == True.
+    convert = lru_cache(maxsize=1 << 14, typed=True)(word)
+    return _each(objects(column), convert, _missing(len(column), object))
 
 
 @singledispatch
@@ -165,15 +167,15 @@ _FIRST_MOMENT, _LAST_MOMENT = np.datetime64("1678-01-01", "us"), np.datetime64("
 def moments(column: pd.Series[Any]) -> Converted:
     """ISO 8601 words, dates and datetimes; moments with a time zone become UTC."""
     if column.dtype.kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
-        parsed, bad = pd.to_datetime(column, utc=True), []
+        parsed, bad = pd.DatetimeIndex(pd.to_datetime(column, utc=True)), []
     else:
         cells = objects(column)
         dates = str | datetime.date | np.datetime64
         words = [None if cell is None else str(cell) if isinstance(cell, dates) else "not a date" for cell in cells]
         words = [None if w is not None and w.strip() in MISSING_WORDS else w for w in words]
-        parsed = pd.to_datetime(pd.Series(words, dtype=object), format="ISO8601", errors="coerce", utc=True)
-        bad = [row for row in np.flatnonzero(parsed.isna().to_numpy()).tolist() if words[row] is not None]
-    values = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+        parsed = pd.to_datetime(np.array(words, dtype=object), format="ISO8601", errors="coerce", utc=True)
+        bad = [row for row in np.flatnonzero(parsed.isna()).tolist() if words[row] is not None]
+    values = parsed.tz_localize(None).to_numpy().astype("datetime64[us]")
     values[(values < _FIRST_MOMENT) | (values > _LAST_MOMENT)] = np.datetime64("NaT")
     return Converted(values.astype("datetime64[ns]"), bad)
 

@@ -29,14 +29,15 @@ def conform(frame: pd.DataFrame, schema: Schema, *, where: str) -> pd.DataFrame:
     """
     check_columns(frame, schema, where=where)
     converted = {}
+    index = pd.RangeIndex(len(frame))
     for column in schema.columns:
         if column.modality:
             cell_values, bad = cells.CONVERT[column.kind](frame[column.name])
             if bad and not column.num_unparsed:
                 raise DataError(f"{where}: {_complaint(frame[column.name], column, bad)}")
-            dtype = cell_values.dtype
-            converted[column.name] = pd.Series(cell_values, dtype=dtype, copy=False)
-    return pd.DataFrame(converted, index=pd.RangeIndex(len(frame)), copy=False)
+            # Without a dtype, pandas would make its own string type of words.
+            converted[column.name] = pd.Series(cell_values, index=index, dtype=cell_values.dtype, copy=False)
+    return pd.DataFrame(converted, index=index, copy=False)
 
 
 def check_columns(frame: pd.DataFrame, schema: Schema, *, where: str) -> None:

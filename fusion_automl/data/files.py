@@ -1,4 +1,4 @@
-"""A dataset as a folder: one Arrow IPC file for the rows, one JSON file for the rest; worker processes start from it."""
+"""A dataset as a folder, from which worker processes start: an Arrow IPC file for the rows, JSON for the rest."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Folders as tables: images sorted into sub-folders by label, images named in a table, one dataset in several Parquet files."""
+"""Folders as tables: images in one sub-folder a label, images named in a table, a dataset in several Parquet files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -33,7 +34,7 @@ def read_folder(folder: str, read_file: Callable[[str], pd.DataFrame]) -> pd.Dat
     if top:
         raise DataError(f"{folder}: a folder with tables; name the file that is meant: {', '.join(top[:10])}.")
     raise DataError(
-        f"{folder}: found no table and no images (files: {', '.join(files[:5]) or 'none'}). Expected a folder with images in "
+        f"{folder}: found no table and no images (files: {', '.join(files[:5]) or 'none'}). Expected images in "
         f"one sub-folder a label, or images with a labels.csv, or Parquet files of one dataset."
     )
 
@@ -42,8 +43,8 @@ def _images_by_label(folder: str, images: list[str]) -> pd.DataFrame:
     loose = [name for name in images if "/" not in name]
     if loose:
         raise DataError(
-            f"{folder}: image '{loose[0]}' lies in no sub-folder, so it has no label. Expected one sub-folder a label, or "
-            f"a labels.csv with the name and the label of each image."
+            f"{folder}: image '{loose[0]}' lies in no sub-folder, so it has no label. Expected one sub-folder a label, "
+            f"or a labels.csv with the name and the label of each image."
         )
     labels = [name.rpartition("/")[0] for name in images]
     return pd.DataFrame({"image": [storage.join(folder, name) for name in images], "label": labels})
@@ -54,18 +55,18 @@ def _images_of_table(folder: str, table: str, read_file: Callable[[str], pd.Data
     if not len(frame) or any(_names_images(frame[name]) for name in frame.columns):
         return frame
     raise DataError(
-        f"{storage.join(folder, table)}: no column names an image. Expected a column with names such as a.png, relative to "
-        f"the folder. Found the columns {', '.join(map(str, frame.columns[:10]))}."
+        f"{storage.join(folder, table)}: no column names an image. Expected a column of names such as a.png, "
+        f"relative to the folder. Found the columns {', '.join(map(str, frame.columns[:10]))}."
     )
 
 
-def _names_images(column: pd.Series) -> bool:  # type: ignore[type-arg]  # pandas is not generic at run time
+def _names_images(column: pd.Series[Any]) -> bool:
     first = column.dropna().head(1).tolist()
     return bool(first) and isinstance(first[0], str) and first[0].strip().lower().endswith(IMAGE_SUFFIXES)
 
 
 def with_resolved_paths(frame: pd.DataFrame, folder: str) -> pd.DataFrame:
-    """Relative paths of images become paths below `folder` (or its `images` sub-folder) where the first of them exists there."""
+    """Relative paths of images become paths below `folder`, or its `images`, where the first of them exists."""
     replaced = {}
     for name in frame.columns:
         if not _names_images(frame[name]):
@@ -91,7 +92,7 @@ def _parts(folder: str, parts: list[str], read_file: Callable[[str], pd.DataFram
     for name, frame in zip(parts[1:], frames[1:], strict=True):
         if list(frame.columns) != list(frames[0].columns):
             raise DataError(
-                f"{folder}: {name} has other columns than {parts[0]}, so they are not parts of one dataset. Name the file "
-                f"that is meant."
+                f"{folder}: {name} has other columns than {parts[0]}, so they are not parts of one dataset. Name the "
+                f"file that is meant."
             )
     return pd.concat(frames, ignore_index=True)

@@ -21,7 +21,7 @@ BLOCK_BYTES = 64 << 20
 
 
 def read_csv(file: IO[bytes], where: str) -> pd.DataFrame:
-    """CSV with a header in UTF-8, separated by comma, semicolon, tab or bar, whichever is most frequent in the header."""
+    """CSV in UTF-8 with a header; of comma, semicolon, tab and bar, the most frequent there separates the fields."""
     return _delimited(file.read(), where, delimiters=",;\t|")
 
 

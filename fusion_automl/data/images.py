@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,11 @@ MAX_PIXELS = 50_000_000
 """Above this an image is refused before its pixels are unpacked: 50 million RGB pixels are 150 MB in memory."""
 NUM_SAMPLED = 20
 
-Cell = bytes | str | None
+Cells = Sequence[bytes | str | None] | npt.NDArray[Any]
 
 
-def decode_images(cells: Sequence[Cell], *, size: int, channels: int, where: str = "images") -> npt.NDArray[np.uint8]:
-    """`(rows, size, size, channels)` uint8, grey for 1 channel and RGB for 3, squashed to a square; zeros where missing.
+def decode_images(cells: Cells, *, size: int, channels: int, where: str = "images") -> npt.NDArray[np.uint8]:
+    """`(rows, size, size, channels)` uint8, grey for 1 channel, RGB for 3, squashed to a square; zeros where missing.
 
     Raises DataError, beginning with `where`, that names the first row whose image is broken, huge or not to be read.
     """
@@ -59,8 +60,8 @@ def _decode(cell: bytes | str, *, size: int, channels: int) -> npt.NDArray[np.ui
     return np.asarray(square, dtype=np.uint8).reshape(size, size, channels)
 
 
-def num_channels(cells: Sequence[Cell]) -> int:
-    """1 where a sample of the images is grey (stored as RGB or not), else 3; images that do not open are passed over."""
+def num_channels(cells: Cells) -> int:
+    """1 where a sample of the images is grey (also when stored as RGB), else 3; broken images are passed over."""
     present = [cell for cell in cells if cell is not None]
     found_one = False
     for cell in present[:: max(1, len(present) // NUM_SAMPLED)]:
@@ -74,7 +75,7 @@ def num_channels(cells: Sequence[Cell]) -> int:
     return 1 if found_one else 3
 
 
-def image_errors(cells: Sequence[Cell]) -> list[tuple[int, str]]:
+def image_errors(cells: Cells) -> list[tuple[int, str]]:
     """The row and the reason of every image that cannot be decoded."""
     errors = []
     for row, cell in enumerate(cells):

@@ -96,8 +96,8 @@ def prepare_rows(
 ) -> tuple[pd.DataFrame, npt.NDArray[Any] | None]:
     """Conformed rows to predict on, zero rows included, and their targets.
 
-    The targets are None where the target's column is not there or `with_target` is false. Raises DataError for cells that
-    do not fit the schema, and for targets that are missing or of a class that training did not have.
+    The targets are None where the target's column is not there or `with_target` is false. Raises DataError for cells
+    that do not fit the schema, and for targets that are missing or of a class that training did not have.
     """
     frame = read_table(source, where=where, allow_empty=True)
     y = None
@@ -131,15 +131,15 @@ def _notes(schema: Schema) -> list[str]:
             notes.append(f"Not used, because {kind}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}.")
     for column in schema.columns:
         if column.num_unparsed:
-            expected = cells.EXPECTED[column.kind]
             notes.append(
-                f"Column '{column.name}': {column.num_unparsed} cells are not {expected} and count as missing, now and when predicting."
+                f"Column '{column.name}': {column.num_unparsed} cells are not {cells.EXPECTED[column.kind]}; "
+                f"such cells count as missing, now and when predicting."
             )
     return notes
 
 
 def _groups(column: pd.Series[Any], name: str) -> npt.NDArray[np.int64]:
-    words, bad = cells.category(column)
+    words = cells.category(column).values
     lost = [row for row, word in enumerate(words) if word is None]
     if lost:
         raise DataError(
@@ -151,13 +151,12 @@ def _groups(column: pd.Series[Any], name: str) -> npt.NDArray[np.int64]:
 
 def _times(column: pd.Series[Any], name: str) -> npt.NDArray[Any]:
     """int64 nanoseconds where the column holds dates, else float64."""
-    values, bad = cells.numeric(column) if not pd.api.types.is_datetime64_any_dtype(column.dtype) else (column, [0])
-    if bad:
-        values, bad = cells.moments(column)
+    of_dates = pd.api.types.is_datetime64_any_dtype(column.dtype) or cells.numeric(column).bad
+    values = (cells.moments(column) if of_dates else cells.numeric(column)).values
     lost = np.flatnonzero(pd.isna(values))
     if len(lost):
         raise DataError(
-            f"--time: column '{name}' must hold a number or an ISO date in each row; row {lost[0]} (rows count from 0) holds "
-            f"{cells.short(column.iloc[lost[0]])}."
+            f"--time: column '{name}' must hold a number or an ISO date in each row; row {lost[0]} (from 0) "
+            f"holds {cells.short(column.iloc[lost[0]])}."
         )
     return values.astype(np.int64) if values.dtype.kind == "M" else values

@@ -21,8 +21,8 @@ def read_table(source: Any, *, where: str = "DATA", allow_empty: bool = False) -
     """The table in `source` with a `RangeIndex` and column names that are words and differ.
 
     `source` is a path or URI (CSV, TSV, Parquet, JSON lines, Arrow IPC; local, s3://), a folder of images or of Parquet
-    parts, or a pandas, polars or Arrow table, a 2-d array, a dict of columns or a list of dicts. `where` names in-memory
-    sources in messages; files are named by their path. Raises DataError; for zero rows unless `allow_empty`.
+    parts, or a pandas, polars or Arrow table, a 2-d array, a dict of columns or a list of dicts. `where` names what is
+    in memory in messages; files are named by their path. Raises DataError; for zero rows unless `allow_empty`.
     """
     if isinstance(source, str | Path):
         where = str(source)
@@ -85,7 +85,7 @@ def _from_memory(source: Any, where: str) -> pd.DataFrame:
 def _with_plain_images(frame: pd.DataFrame) -> pd.DataFrame:
     """Turns the {bytes, path} structs in which Hugging Face's datasets keep images into bytes or paths."""
     replaced = {}
-    for name in frame.columns[(frame.dtypes == object).to_numpy()]:
+    for name in frame.select_dtypes("object").columns:
         present = frame[name].dropna()
         if len(present) and isinstance(present.iloc[0], dict) and {"bytes", "path"} >= set(present.iloc[0]):
             try:

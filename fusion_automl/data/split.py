@@ -36,7 +36,7 @@ class Fold:
 
 
 def choose_num_folds(rows: int, budget_seconds: float) -> int:
-    """5 folds where rows per second of budget are few (up to 20), 3 up to 400, else one 80/20 split; 2 below 10 rows."""
+    """5 folds up to 20 rows per second of budget, 3 up to 400, else one 80/20 split; 2 where rows are under 10."""
     if rows < 10:
         return 2
     work = rows / budget_seconds
@@ -46,10 +46,11 @@ def choose_num_folds(rows: int, budget_seconds: float) -> int:
 def make_split(dataset: Dataset, *, num_folds: int, seed: int) -> tuple[Fold, ...]:
     """Folds that are stratified (by class, or by decile of a regression's target), grouped, or ordered in time.
 
-    With groups, no group is on both sides of a fold or of its holdout, and times are not looked at. With times alone, the
-    table is cut into `num_folds` + 1 stretches and each but the first is predicted from all before it, so the first is
-    never in a `valid`; the holdout is the latest part of train. With groups there are 3 folds at least. `num_folds=1` is one 80/20 split. There are fewer folds
-    than asked for where rows, groups or moments do not suffice. Raises DataError where not even one can be made.
+    With groups, no group is on both sides of a fold or of its holdout, times are not looked at, and 2 folds become 3.
+    With times alone, the table is cut into `num_folds` + 1 stretches; each but the first is predicted from all before
+    it, so the first is never in a `valid`; the holdout is the latest part of train. `num_folds=1` is one 80/20 split.
+    There are fewer folds than asked for where rows, groups or moments do not suffice. Raises DataError where not even
+    one can be made.
     """
     if num_folds < 1:
         raise DataError(f"--folds must be at least 1, got {num_folds}.")
@@ -87,7 +88,7 @@ def _stratified(strata: Rows, num_folds: int, rng: np.random.Generator) -> tuple
 
 
 def _deal(strata: Rows, parts: int, rng: np.random.Generator) -> Rows:
-    """Deals the rows of one stratum after the other like cards, so that two rows of a small class never share a part."""
+    """Deals the rows like cards, stratum after stratum, so that the two rows of a small class never share a part."""
     order = np.lexsort((rng.random(len(strata)), strata))
     part_of = np.empty(len(strata), dtype=np.int64)
     part_of[order] = rng.permutation(parts)[np.arange(len(strata)) % parts]

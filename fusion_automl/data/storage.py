@@ -34,7 +34,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def is_folder(path: str) -> bool:
-    """Whether `path` is a folder; for s3://, whether anything lies under it. Raises DataError where that cannot be told."""
+    """Whether `path` is a folder; for s3://, whether anything lies under it. Raises DataError for no access."""
     import fsspec
 
     with explained(path):
@@ -68,7 +68,7 @@ def exists(path: str) -> bool:
 @contextmanager
 def explained(path: str) -> Iterator[None]:
     """Turns the errors of file systems and of S3 into DataErrors that say what to do."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # no stubs exist
 
     try:
         yield

@@ -1,8 +1,8 @@
 """What the target column asks for, and the target as numbers.
 
-Two distinct values are binary. Words and booleans are classes. Whole numbers are classes when there are at most 20 of them and
-each occurs at least twice (a rating from 1 to 5 is five classes), otherwise quantities; numbers with fractions are
-quantities. `kind` overrules.
+Two distinct values are binary. Words and booleans are classes. Whole numbers are classes when there are at most 20 of
+them and each occurs at least twice (a rating from 1 to 5 is five classes), otherwise quantities; numbers with fractions
+are quantities. `kind` overrules.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def missing_targets(column: pd.Series[Any]) -> npt.NDArray[np.bool_]:
 
 
 def infer_task(column: pd.Series[Any], target: str, *, kind: str | None = None) -> Task:
-    """The task that the target's column asks for, `kind` first. Raises DataError where nothing can be learned from it."""
+    """The task that the column asks for, `kind` first. Raises DataError where nothing can be learned from it."""
     if kind is not None and kind not in get_args(TaskKind):
         raise DataError(f"target '{target}': {unknown('task', kind, list(get_args(TaskKind)))}")
     present = column[~missing_targets(column)]
@@ -115,8 +115,8 @@ def _check_classes(labels: list[Label], counts: list[int], target: str) -> None:
     lone = [label for label, count in zip(labels, counts, strict=True) if count < 2]
     if len(lone) > len(labels) // 2 and len(labels) > 2:
         raise DataError(
-            f"target '{target}': {len(lone)} of its {len(labels)} classes have a single row, as in a column of identifiers "
-            f"or text. Expected classes that repeat, or numbers."
+            f"target '{target}': {len(lone)} of its {len(labels)} classes have a single row, as in a column of "
+            f"identifiers or text. Expected classes that repeat, or numbers."
         )
     if lone:
         raise DataError(
@@ -152,12 +152,12 @@ def encode_target(column: pd.Series[Any], task: Task, *, where: str) -> npt.NDAr
 
 
 def _values(column: pd.Series[Any], task: Task, where: str) -> npt.NDArray[np.float64]:
-    values, bad = cells.numeric(column)
+    values = cells.numeric(column).values
     wrong = np.flatnonzero(np.isnan(values))  # a missing target was refused before: these are words and infinities
     if len(wrong):
         found = cells.short(column.iloc[wrong[0]])
         raise DataError(
-            f"{where}: target '{task.target}': expected a finite number, found {found} in row {wrong[0]} (rows count from "
-            f"0). Mend the cell or leave the row out."
+            f"{where}: target '{task.target}': expected a finite number, found {found} in row {wrong[0]} (rows count "
+            f"from 0). Mend the cell or leave the row out."
         )
     return values

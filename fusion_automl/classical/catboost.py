@@ -1,0 +1,134 @@
+"""CatBoost: gradient boosting with symmetric trees and ordered statistics of categories."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse
+
+from fusion_automl.classical.matrix import prepare
+from fusion_automl.classical.outputs import Outputs, learn_outputs
+from fusion_automl.classical.rounds import check_time, hold_out, prediction_threads
+from fusion_automl.deadline import Deadline
+from fusion_automl.encoders import Matrix
+from fusion_automl.task import Task
+
+PATIENCE = 30
+
+
+@dataclass(frozen=True, slots=True)
+class FittedCatBoost:
+    booster: Any
+    outputs: Outputs
+
+    def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
+        if X.shape[0] == 0:
+            return self.outputs.none()
+        pool = _table(X, tuple(self.booster.get_cat_feature_indices()))
+        threads = prediction_threads(X.shape[0])
+        if not self.outputs.present:
+            return self.outputs.values(self.booster.predict(pool, thread_count=threads))
+        return self.outputs.probabilities(self.booster.predict_proba(pool, thread_count=threads))
+
+    def save(self, folder: Path) -> None:
+        (folder / "model.json").write_text(json.dumps(self.outputs.to_json()))
+        self.booster.save_model(str(folder / "model.cbm"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        import catboost
+
+        outputs = Outputs.from_json(json.loads((folder / "model.json").read_text()))
+        kind = catboost.CatBoostClassifier if outputs.present else catboost.CatBoostRegressor
+        return cls(kind().load_model(str(folder / "model.cbm")), outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class CatBoost:
+    """Stops early on rows held out of the training rows and keeps the best round; in CSR, categories are numbers."""
+
+    prefers: ClassVar[Literal["codes", "dense"]] = "codes"
+    requires: ClassVar[tuple[str, ...]] = ("catboost",)
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
+    max_rows: ClassVar[int] = 500_000
+
+    iterations: int = 500
+    learning_rate: float = 0.06
+    depth: int = 6
+    l2_leaf_reg: float = 3.0
+    random_strength: float = 1.0
+
+    def fit(
+        self,
+        X: Matrix,
+        y: npt.NDArray[Any],
+        *,
+        task: Task,
+        categorical: tuple[int, ...],
+        seed: int,
+        deadline: Deadline,
+        threads: int,
+    ) -> FittedCatBoost:
+        import catboost
+
+        check_time(deadline)
+        outputs = learn_outputs(task, y)
+        labels = outputs.encode(y)
+        learn, held = hold_out(labels, is_classification=task.is_classification, seed=seed)
+        columns = () if scipy.sparse.issparse(X) else categorical
+        objective = "RMSE" if not outputs.present else "Logloss" if outputs.num_present == 2 else "MultiClass"
+        booster = (catboost.CatBoostClassifier if outputs.present else catboost.CatBoostRegressor)(
+            iterations=self.iterations,
+            learning_rate=self.learning_rate,
+            depth=self.depth,
+            l2_leaf_reg=self.l2_leaf_reg,
+            random_strength=self.random_strength,
+            loss_function=objective,
+            random_seed=seed,
+            thread_count=threads,
+            early_stopping_rounds=PATIENCE if len(held) else None,
+            allow_writing_files=False,
+            logging_level="Silent",
+        )
+
+        def pool(rows: npt.NDArray[np.int64]) -> Any:
+            return catboost.Pool(_table(X[rows], columns), labels[rows], cat_features=list(columns))
+
+        booster.fit(
+            pool(learn),
+            eval_set=pool(held) if len(held) else None,
+            use_best_model=len(held) > 0,
+            callbacks=[_Stopper(deadline)],
+        )
+        return FittedCatBoost(booster, outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopper:
+    """A callback that ends training at the deadline."""
+
+    deadline: Deadline
+
+    def after_iteration(self, info: Any) -> bool:
+        """Whether to go on."""
+        return not self.deadline.passed()
+
+
+def _table(X: Matrix, categorical: tuple[int, ...]) -> Any:
+    """CatBoost takes categories as integers or text only; missing ones become -1."""
+    X = prepare(X)
+    if not categorical:
+        return X
+    codes = set(categorical)
+    return pd.DataFrame(
+        {
+            column: np.nan_to_num(X[:, column], nan=-1.0).astype(np.int32) if column in codes else X[:, column]
+            for column in range(X.shape[1])
+        }
+    )

@@ -1,0 +1,128 @@
+"""Random forests and extremely randomised trees, grown in portions so that the deadline can end them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fusion_automl.classical.matrix import prepare
+from fusion_automl.classical.outputs import Outputs, learn_outputs
+from fusion_automl.classical.rounds import check_time, prediction_threads
+from fusion_automl.classical.sklearn_model import dump, load
+from fusion_automl.deadline import Deadline
+from fusion_automl.encoders import Matrix
+from fusion_automl.task import Task
+
+TREES_PER_PORTION = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FittedForest:
+    """The mean of the trees' answers."""
+
+    forest: Any
+    outputs: Outputs
+
+    def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
+        if X.shape[0] == 0:
+            return self.outputs.none()
+        X = prepare(X).astype(np.float32, copy=False)
+        if prediction_threads(X.shape[0]) == 1:
+            # The forest's own predict spends 12 ms a row on 300 trees, nearly all of it on checks; this takes 1 ms.
+            answers = np.mean([tree.tree_.predict(X) for tree in self.forest.estimators_], axis=0)
+        else:
+            self.forest.set_params(n_jobs=-1)
+            answers = self.forest.predict_proba(X) if self.outputs.present else self.forest.predict(X)
+        return self.outputs.probabilities(answers) if self.outputs.present else self.outputs.values(answers)
+
+    def save(self, folder: Path) -> None:
+        (folder / "model.json").write_text(json.dumps(self.outputs.to_json()))
+        dump(self.forest, folder / "model.skops")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls(load(folder / "model.skops"), Outputs.from_json(json.loads((folder / "model.json").read_text())))
+
+
+@dataclass(frozen=True, slots=True)
+class RandomForest:
+    """Bagged trees (Breiman, 2001); `max_features` is the share of columns tried at each split."""
+
+    prefers: ClassVar[Literal["codes", "dense"]] = "codes"
+    requires: ClassVar[tuple[str, ...]] = ()
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
+    max_rows: ClassVar[int] = 200_000
+
+    n_estimators: int = 300
+    min_samples_leaf: int = 2
+    max_features: float = 0.3
+
+    def fit(
+        self,
+        X: Matrix,
+        y: npt.NDArray[Any],
+        *,
+        task: Task,
+        categorical: tuple[int, ...],
+        seed: int,
+        deadline: Deadline,
+        threads: int,
+    ) -> FittedForest:
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+        forest = (RandomForestClassifier if task.is_classification else RandomForestRegressor)(
+            min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, random_state=seed, n_jobs=threads
+        )
+        return _grow(forest, X, y, num_trees=self.n_estimators, task=task, deadline=deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraTrees:
+    """Trees with random thresholds on all rows (Geurts et al., 2006); `max_features` as in RandomForest."""
+
+    prefers: ClassVar[Literal["codes", "dense"]] = "codes"
+    requires: ClassVar[tuple[str, ...]] = ()
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
+    max_rows: ClassVar[int] = 200_000
+
+    n_estimators: int = 300
+    min_samples_leaf: int = 2
+    max_features: float = 0.5
+
+    def fit(
+        self,
+        X: Matrix,
+        y: npt.NDArray[Any],
+        *,
+        task: Task,
+        categorical: tuple[int, ...],
+        seed: int,
+        deadline: Deadline,
+        threads: int,
+    ) -> FittedForest:
+        from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+        forest = (ExtraTreesClassifier if task.is_classification else ExtraTreesRegressor)(
+            min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, random_state=seed, n_jobs=threads
+        )
+        return _grow(forest, X, y, num_trees=self.n_estimators, task=task, deadline=deadline)
+
+
+def _grow(
+    forest: Any, X: Matrix, y: npt.NDArray[Any], *, num_trees: int, task: Task, deadline: Deadline
+) -> FittedForest:
+    """Adds portions of trees until all stand or the deadline has passed; equal to one fit where time suffices."""
+    check_time(deadline)
+    outputs = learn_outputs(task, y)
+    labels, X = outputs.encode(y), prepare(X)
+    forest.set_params(warm_start=True)
+    for grown in range(0, num_trees, TREES_PER_PORTION):
+        if grown and deadline.passed():
+            break
+        forest.set_params(n_estimators=min(grown + TREES_PER_PORTION, num_trees)).fit(X, labels)
+    return FittedForest(forest, outputs)

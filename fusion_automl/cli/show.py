@@ -1,0 +1,112 @@
+"""What people read: tables and sentences on standard error; and the one JSON line on standard output for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fusion_automl.metrics import METRICS
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def line(text: str) -> None:
+    console.print(text, markup=False)
+
+
+def json_line(value: Mapping[str, Any], wanted: bool) -> None:
+    """Prints `value` as one line of strict JSON: numbers that are not finite become null."""
+    if wanted:
+        print(json.dumps(_finite(value), ensure_ascii=False), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def usual(metric: str, score: float | None) -> str:
+    """A score (higher is better) as its metric is usually read: an error of 3 is shown as 3, not -3."""
+    if score is None:
+        return "-"
+    value = score if METRICS[metric].greater_is_better else -score
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def scores(values: Mapping[str, float]) -> None:
+    width = max(map(len, values))
+    for name, value in values.items():
+        line(f"  {name:{width}}  {value:.4f}" if abs(value) < 1000 else f"  {name:{width}}  {value:,.0f}")
+
+
+def leaderboard(rows: Sequence[Mapping[str, Any]], *, metric: str, total: int) -> None:
+    """A table of trials, best first."""
+    arrow = "higher is better" if METRICS[metric].greater_is_better else "lower is better"
+    table = Table(title=f"{total} candidates by {metric} ({arrow})", title_justify="left", box=None, pad_edge=False)
+    for heading, justify in (("#", "right"), (metric, "right"), ("weight", "right"), ("level", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]  # rich wants a literal
+    table.add_column("candidate", overflow="fold", ratio=1)
+    for heading in ("status", "folds", "seconds", "key"):
+        table.add_column(heading, justify="right")
+    for rank, row in enumerate(rows, start=1):
+        score = usual(metric, row["score"]) if row["status"] == "done" else f"({usual(metric, row['score'])})"
+        weight = f"{row['weight']:.2f}" if row["weight"] else ""
+        table.add_row(
+            str(rank), score, weight, row["level"], row["candidate"], row["status"], str(row["folds"]),
+            f"{row['seconds']:.1f}", row["key"],
+        )  # fmt: skip
+    # Without a terminal the table is as wide as it needs to be.
+    (console if console.is_terminal else Console(stderr=True, width=170, highlight=False)).print(table)
+
+
+def summary(result: Mapping[str, Any]) -> None:
+    """The end of a fit: what was found, what it is worth, and what was not worth it."""
+    metric = result["metric"]
+    for note in result["notes"]:
+        line(f"note: {note}")
+    if result["interrupted"]:
+        line("The search was interrupted; this is what had been found. Go on with --resume.")
+    line(
+        f"\n{result['num_trials']} candidates in {result['seconds']:.0f} s of {result['budget_seconds']:.0f} s"
+        f" ({result['num_pruned']} pruned, {result['num_failed']} failed);"
+        f" {result['store']['hits']} fitted parts reused, {result['store']['misses']} fitted."
+    )
+    for reason in result["failures"]:
+        line(f"failed: {reason}")
+    line(f"\nensemble         {metric} {usual(metric, result['score'])}  (on rows that did not choose it)")
+    for name in ("best_single", "best_deep", "best_classical"):
+        if result[name]:
+            best = result[name]
+            line(f"{name.replace('_', ' '):16} {metric} {usual(metric, best['score'])}  {best['candidate']}")
+    line("members:")
+    for member in result["members"]:
+        line(f"  {member['weight']:.2f}  {usual(metric, member['score'])}  {member['candidate']}")
+    if result["fusion_gain"]:
+        line(f"fusing: {_verdict(result['fusion_gain'], metric, 'the best fused candidate against the best unfused')}")
+    if result["ensemble_gain"]:
+        line(f"ensembling: {_verdict(result['ensemble_gain'], metric, 'the ensemble against the best single candidate')}")
+    for modality, gain in result["modality_gains"].items():
+        if gain:
+            line(f"{modality}: {_verdict(gain, metric, f'the best candidate with {modality} against the best without')}")
+    if result["test"]:
+        line("test scores:")
+        scores(result["test"])
+    line(f"\nrun folder: {result['run']}")
+
+
+def _verdict(gain: Mapping[str, Any], metric: str, what: str) -> str:
+    low, high = gain["ci95"]
+    unit = f"{metric} score"
+    if gain["p_value"] is None or gain["p_value"] > 0.05:
+        word = "no difference that can be told from noise"
+    else:
+        word = "helped" if gain["value"] > 0 else "hurt"
+    return f"{word}: {gain['value']:+.4g} {unit} [{low:+.4g}, {high:+.4g}], p = {gain['p_value']:.3g} ({what})"

@@ -1,0 +1,84 @@
+"""From a ledger to the ensemble: who is in, with what weight, and what that is worth on rows that did not choose it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fusion_automl.deadline import Deadline
+from fusion_automl.ensemble.greedy import select
+from fusion_automl.ensemble.honest import Choose, best_single, cross_predict
+from fusion_automl.evaluate import Problem
+from fusion_automl.search.ledger import Ledger, Trial
+from fusion_automl.store.disk import Store
+
+Floats = npt.NDArray[np.float64]
+
+POOL = 30
+"""How many of the best trials the ensemble chooses from; more cost time and hardly ever get in."""
+SIZE = 25
+"""Rounds of greedy selection (no gain above 25 over 200 datasets in TabRepo, Salinas and Erickson 2024)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Trials with weights, heaviest first; `honest` are predictions for the covered rows by weights chosen without them."""
+
+    members: tuple[tuple[Trial, float], ...]
+    score: float
+    honest: Floats
+
+
+class Pool:
+    """The best trials of a run with their out-of-fold predictions; the candidates that choices are made from."""
+
+    def __init__(self, problem: Problem, ledger: Ledger, trials: Sequence[Trial]) -> None:
+        self.problem = problem
+        self.trials = list(trials)
+        self.oof = np.stack([ledger.oof(trial.report.key) for trial in self.trials])
+
+    def honest(self, choose: Choose) -> Floats:
+        """Predictions for the covered rows, each by a choice made without its row."""
+        return cross_predict(self.oof, self.problem.y, choose, seed=self.problem.seed)
+
+    def honest_best(self) -> Floats:
+        """Predictions of "the best single trial", chosen without the rows it predicts."""
+        return self.honest(best_single(self.problem.metric))
+
+
+def build_ensemble(problem: Problem, ledger: Ledger, store: Store, *, max_row_seconds: float, seconds: float) -> Ensemble:
+    """Chooses the ensemble among the trials that are done, in about `seconds`.
+
+    Members that would make a prediction cost more than `max_row_seconds` a row are left out, lightest first; the best
+    single one always stays.
+    """
+    pool = Pool(problem, ledger, ledger.ranked()[:POOL])
+    # One selection on all rows and five for the honest score.
+    each = seconds / 6
+
+    def choose(oof: Floats, y: npt.NDArray[np.float64]) -> Floats:
+        return select(oof, y, problem.metric, size=SIZE, deadline=Deadline.after(each))
+
+    weights = _affordable(choose(pool.oof, problem.y), pool.trials, store, max_row_seconds)
+    honest = pool.honest(choose)
+    order = [index for index in np.argsort(-weights, kind="stable") if weights[index] > 0]
+    members = tuple((pool.trials[index], float(weights[index])) for index in order)
+    return Ensemble(members, problem.metric.score(problem.y, honest), honest)
+
+
+def row_seconds(trials: Sequence[Trial], store: Store) -> float:
+    """Measured seconds that one row costs when these trials predict together, shared parts counted once."""
+    nodes = {node for trial in trials for node in trial.report.nodes}
+    return float(sum(store.stats(node)["apply_seconds_per_row"] for node in nodes))
+
+
+def _affordable(weights: Floats, trials: list[Trial], store: Store, max_row_seconds: float) -> Floats:
+    weights = weights.copy()
+    while True:
+        inside = np.flatnonzero(weights)
+        if len(inside) == 1 or row_seconds([trials[index] for index in inside], store) <= max_row_seconds:
+            return weights / weights.sum()
+        weights[inside[np.argmin(weights[inside])]] = 0.0

@@ -1,0 +1,92 @@
+"""One candidate on one split: fold by fold, out-of-fold predictions and a score. Start reading here.
+
+Nothing in here knows about search, Ray or ensembles. A candidate's parts come from the store when an earlier candidate
+already needed them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fusion_automl.candidate import Candidate
+from fusion_automl.data.dataset import Dataset
+from fusion_automl.data.split import Fold
+from fusion_automl.deadline import Deadline
+from fusion_automl.errors import OutOfTime
+from fusion_automl.fusion import fit_candidate
+from fusion_automl.fusion.bench import Bench
+from fusion_automl.metrics import Metric
+from fusion_automl.store.disk import Store
+from fusion_automl.store.node import Ref
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What every candidate of a run is evaluated on."""
+
+    dataset: Dataset
+    folds: tuple[Fold, ...]
+    metric: Metric
+    seed: int
+
+    @property
+    def covered(self) -> npt.NDArray[np.int64]:
+        """The rows which some fold validates, sorted: all of them, except for a single holdout or a time-ordered split."""
+        return np.sort(np.concatenate([fold.valid for fold in self.folds]))
+
+    @property
+    def y(self) -> npt.NDArray[Any]:
+        """Targets of the covered rows."""
+        return self.dataset.y[self.covered]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldResult:
+    """A candidate's predictions for the validation rows of one fold, `(rows, outputs)` in the order of `Fold.valid`."""
+
+    fold: int
+    score: float
+    predictions: Floats
+    output: Ref
+    nodes: tuple[str, ...]
+    seconds: float
+
+
+def evaluate(
+    candidate: Candidate, problem: Problem, store: Store, *, deadline: Deadline, threads: int
+) -> Iterator[FoldResult]:
+    """Yields one result a fold, in order, so that the caller may stop after any.
+
+    Raises OutOfTime when the deadline passes, or when the folds so far show that the rest would not fit before it;
+    FitError when the candidate cannot be fitted.
+    """
+    slowest = 0.0
+    for index, fold in enumerate(problem.folds):
+        folds_left = len(problem.folds) - index
+        seconds_left = deadline.seconds_left()
+        if slowest * folds_left > seconds_left:
+            raise OutOfTime(f"{folds_left} folds of {slowest:.1f} s do not fit in {seconds_left:.1f} s")
+        started = time.perf_counter()
+        # Each fold gets its share, so that a net which trains until its deadline leaves time for the folds to come.
+        share = deadline if folds_left == 1 else deadline.within(seconds_left / folds_left)
+        bench = Bench(problem.dataset, fold, store, problem.seed, share, threads)
+        output = fit_candidate(candidate, bench)
+        predictions = store.read(output, fold.valid)
+        seconds = time.perf_counter() - started
+        slowest = max(slowest, seconds)
+        score = problem.metric.score(problem.dataset.y[fold.valid], predictions)
+        yield FoldResult(index, score, predictions, output, tuple(bench.used), seconds)
+
+
+def out_of_fold(problem: Problem, results: list[FoldResult]) -> Floats:
+    """Joins the folds' predictions into `(covered rows, outputs)`, in table order."""
+    rows = np.concatenate([problem.folds[result.fold].valid for result in results])
+    return np.concatenate([result.predictions for result in results])[np.argsort(rows, kind="stable")]

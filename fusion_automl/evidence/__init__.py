@@ -1,0 +1,1 @@
+"""What a run proves: paired comparisons with their uncertainty."""

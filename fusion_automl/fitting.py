@@ -1,0 +1,228 @@
+"""The whole story, from data to artifact:
+
+    read -> Dataset -> split -> [candidate x fold -> ledger] -> ensemble -> evidence -> artifact -> test scores
+
+Every stage leaves files in the run folder and starts from files, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import threading
+import time as clock_time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fusion_automl.candidate import Candidate
+from fusion_automl.component import unknown
+from fusion_automl.data.prepare import prepare, prepare_rows
+from fusion_automl.data.split import choose_num_folds, make_split
+from fusion_automl.deadline import Deadline
+from fusion_automl.errors import DataError, RunError, UserError
+from fusion_automl.evaluate import Problem
+from fusion_automl.finish import Result, finish
+from fusion_automl.metrics import metric_for
+from fusion_automl.search.clock import DEFAULT_BUDGET, make_clock, parse_budget
+from fusion_automl.search.ledger import Ledger, Report
+from fusion_automl.search.plan import Listener, Plan
+from fusion_automl.search.problem import SETTINGS, read_problem, read_settings, write_problem
+from fusion_automl.search.read import read_space
+from fusion_automl.target import is_skewed
+
+Engine = Literal["inline", "ray"]
+ENGINES: dict[str, str] = {"inline": "fusion_automl.search.inline", "ray": "fusion_automl.search.tune"}
+
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A run about to be searched: what was asked, what it is about, and the seconds it has left."""
+
+    problem: Problem
+    settings: dict[str, Any]
+    seconds_left: float
+
+
+def fit(
+    data: Any = None,
+    *,
+    target: str | None = None,
+    out: str | Path,
+    test: Any = None,
+    budget: str | float | None = None,
+    metric: str | None = None,
+    space: str | Path = "default",
+    ignore: Sequence[str] = (),
+    folds: int | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    schema: str | Path | Mapping[str, Any] | None = None,
+    task: str | None = None,
+    seed: int = 0,
+    max_trials: int | None = None,
+    engine: Engine = "inline",
+    address: str | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+    started: float | None = None,
+) -> Result:
+    """Searches for the best fusion for `data` and leaves its artifact in `out/artifact`, within 105 % of `budget`.
+
+    `data` and `test` are a path or URI, or a frame in memory. `budget` is seconds, or text such as "10m" (the default),
+    counted from `started` on the monotonic clock or from the call. `schema` overrides inferred column kinds. With
+    `resume` the run in `out` goes on with its own settings and the budget it has left; a `budget` given then replaces
+    the old one. Ctrl-C ends the search early and keeps what it found. Raises UserError for anything wrong with the input.
+    """
+    started = clock_time.monotonic() if started is None else started
+    run = Path(out)
+    if engine not in ENGINES:
+        raise UserError(f"--engine: {unknown('engine', engine, list(ENGINES))}")
+    with _only_driver(run):
+        ledger = Ledger(run)
+        if resume:
+            job = _take_up(run, ledger, target=target, budget=budget)
+        else:
+            settings = {
+                "budget": parse_budget(budget or DEFAULT_BUDGET),
+                "space": str(space),
+                "max_trials": max_trials,
+                "engine": engine,
+            }
+            job = _begin(
+                run,
+                data,
+                target=target,
+                settings=settings,
+                metric=metric,
+                seed=seed,
+                folds=folds,
+                columns={"ignore": tuple(ignore), "group": group, "time": time, "overrides": schema, "task_kind": task},
+            )
+        problem = job.problem
+        dataset = problem.dataset
+        test_rows = None if test is None else prepare_rows(test, dataset.schema, dataset.task, where="--test")
+        if test_rows and test_rows[1] is None:
+            raise DataError(f"--test: it has no column '{dataset.task.target}', the target; without it there is no score.")
+        local = read_space(job.settings["space"]).restrict(
+            dataset.schema, dataset.task, len(dataset), skewed=not dataset.task.is_classification and is_skewed(dataset.y)
+        )
+        clock = make_clock(job.settings["budget"])
+        deadline = Deadline(started + job.seconds_left)
+        plan = Plan(
+            run=run,
+            space=local,
+            seed=problem.seed,
+            deadline=deadline.earlier(clock.reserve),
+            max_seconds_per_trial=clock.max_seconds_per_trial,
+            max_trials=max_trials or job.settings["max_trials"],
+            threads=len(os.sched_getaffinity(0)),
+            address=address,
+        )
+        ledger.event("session", engine=engine, seconds_left=job.seconds_left)
+        interrupted = _search(plan, engine, listener or Quiet())
+        return finish(
+            run,
+            problem,
+            deadline=deadline.within(clock.reserve) if interrupted else deadline,
+            budget=job.settings["budget"],
+            started=started,
+            test=test_rows,
+            notes=(*job.settings["notes"], *local.notes),
+            interrupted=interrupted,
+        )
+
+
+def _begin(
+    run: Path,
+    data: Any,
+    *,
+    target: str | None,
+    settings: dict[str, Any],
+    metric: str | None,
+    seed: int,
+    folds: int | None,
+    columns: Mapping[str, Any],
+) -> _Job:
+    """Reads the data, checks everything the user said, and writes the problem into a new run folder."""
+    if (run / SETTINGS).exists():
+        raise RunError(f"{run}: holds a run already. Go on with it by --resume, or name another folder with --out.")
+    if data is None or target is None:
+        raise UserError("fit: needs DATA and --target, unless --resume goes on with a run that has them.")
+    if folds is not None and folds < 1:
+        raise UserError(f"--folds: got {folds}, expected 1 (a single holdout) or more.")
+    read_space(settings["space"])
+    prepared = prepare(data, target=target, **columns)
+    dataset = prepared.dataset
+    num_folds = folds or choose_num_folds(len(dataset), settings["budget"])
+    problem = Problem(
+        dataset, make_split(dataset, num_folds=num_folds, seed=seed), metric_for(dataset.task, metric), seed
+    )
+    settings = {**settings, "notes": list(prepared.notes)}
+    write_problem(run, problem, settings)
+    return _Job(problem, settings, settings["budget"])
+
+
+def _take_up(run: Path, ledger: Ledger, *, target: str | None, budget: str | float | None) -> _Job:
+    """Reads the problem of a run that was begun; its trials stay, those that ran out of time may be tried again."""
+    settings = read_settings(run)
+    problem = read_problem(run)
+    if target is not None and target != problem.dataset.task.target:
+        raise RunError(
+            f"{run}: this run predicts '{problem.dataset.task.target}', not '{target}'. "
+            "Resume without --target, or start another run with --out."
+        )
+    if budget is not None:
+        settings["budget"] = parse_budget(budget)
+    ledger.drop_unfinished()
+    return _Job(problem, settings, settings["budget"] - ledger.seconds_spent())
+
+
+def _search(plan: Plan, engine: str, listener: Listener) -> bool:
+    """Runs the engine; True where Ctrl-C or SIGTERM ended it."""
+    try:
+        with _sigterm_interrupts():
+            importlib.import_module(ENGINES[engine]).search(plan, listener)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Lets SIGTERM end the search as Ctrl-C does, as job schedulers send it before they kill."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _only_driver(run: Path) -> Iterator[None]:
+    """Keeps a second command out of the run folder while this one works in it."""
+    from filelock import FileLock, Timeout
+
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / ".lock", timeout=0.2):
+            yield
+    except Timeout:
+        raise RunError(f"{run}: another fit is at work in this folder. Wait for it, or name another with --out.") from None
+
+
+class Quiet:
+    """A listener that says nothing."""
+
+    def started(self, candidate: Candidate) -> None: ...
+
+    def fold_done(self, candidate: Candidate, fold: int, score: float) -> None: ...
+
+    def finished(self, candidate: Candidate, report: Report) -> None: ...

@@ -1,0 +1,52 @@
+"""The table of fusions: how encoders, backbones and classical models make one prediction."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Protocol
+
+from fusion_automl.candidate import Candidate
+from fusion_automl.component import build, component_class
+from fusion_automl.errors import SpaceError
+from fusion_automl.fusion.bench import Bench, LearnFrom
+from fusion_automl.store.node import Ref
+
+Level = Literal["none", "data", "model", "decision"]
+
+
+class Fusion(Protocol):
+    """A frozen dataclass whose fields are hyperparameters; `level` is where modalities meet."""
+
+    level: ClassVar[Level]
+
+    def fit(self, candidate: Candidate, bench: Bench, *, learn_from: LearnFrom) -> Ref:
+        """Fits the candidate's parts on one fold; the prediction it returns covers the fold's validation rows
+        (`learn_from="train"`) or its holdout rows (`learn_from="fit"`)."""
+
+
+FUSIONS: dict[str, str] = {
+    "baseline": "fusion_automl.fusion.baseline:Baseline",
+    "backbone": "fusion_automl.fusion.backbone:BackboneAlone",
+    "concat": "fusion_automl.fusion.concat:Concat",
+    "deep_features": "fusion_automl.fusion.deep_features:DeepFeatures",
+    "average": "fusion_automl.fusion.decision:Average",
+    "weighted": "fusion_automl.fusion.decision:Weighted",
+    "stack": "fusion_automl.fusion.decision:Stack",
+}
+
+
+def level_of(candidate: Candidate) -> Level:
+    """The level at which a candidate fuses."""
+    level: Level = component_class(FUSIONS, candidate.fusion.name, where="fusion").level
+    return level
+
+
+def fit_candidate(candidate: Candidate, bench: Bench, *, learn_from: LearnFrom = "train") -> Ref:
+    """Fits a candidate on one fold. Raises FitError, OutOfTime, or SpaceError for a candidate that makes no sense."""
+    fusion: Fusion = build(FUSIONS, candidate.fusion, where="fusion")
+    return fusion.fit(candidate, bench, learn_from=learn_from)
+
+
+def expect(condition: bool, candidate: Candidate, rule: str) -> None:
+    """Raises SpaceError unless the candidate keeps its fusion's rule."""
+    if not condition:
+        raise SpaceError(f"{candidate.fusion.name} needs {rule}, got {candidate.describe()}.")

@@ -1,0 +1,128 @@
+"""A process that runs trials: `python -m fusion_automl.search.worker RUN THREADS`.
+
+It speaks JSON lines: a candidate and its seconds come in, folds and the report go out. It is a process of its own because
+a fit in a C library can neither be interrupted nor trusted not to run out of memory; it can be ended. It ends by itself
+when the other side closes the pipe, however that side died.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from fusion_automl.candidate import Candidate
+from fusion_automl.deadline import Deadline
+
+KILL_AFTER_SECONDS = 3.0
+"""After a trial's deadline: one second more than the worker's own timer."""
+
+
+def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
+    """Answers requests until there are no more."""
+    from fusion_automl.search.trial import TrialRunner
+
+    def say(**values: Any) -> None:
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
+
+    runner = TrialRunner(run, threads=threads)
+    say(event="ready")
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in requests:
+            inbox.put(line)
+        os._exit(0)  # nobody waits for the answer any more; a trial in flight has recorded nothing
+
+    threading.Thread(target=listen, daemon=True).start()
+    while (line := inbox.get()) is not None:
+        request = json.loads(line)
+        candidate = Candidate.from_json(request["candidate"])
+        report = runner.run(
+            candidate,
+            deadline=Deadline.after(request["seconds"]),
+            on_fold=lambda fold, score: say(event="fold", fold=fold, score=score),
+            may_end_process=True,
+        )
+        say(event="report", key=report.key)
+
+
+class WorkerDied(Exception):
+    """The worker process ended, or was ended, before it answered."""
+
+
+class Worker:
+    """The near end of a worker process."""
+
+    def __init__(self, run: Path, threads: int) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+        with (run / "worker.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fusion_automl.search.worker", str(run), str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the command; it decides what becomes of its worker
+            )
+        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._ready = False
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put(None)
+
+    def _next(self, deadline: Deadline) -> dict[str, Any]:
+        try:
+            line = self._answers.get(timeout=max(0.01, min(deadline.seconds_left(), 1e6)))
+        except queue.Empty:
+            self.end()
+            raise WorkerDied("ended from outside: it overran its deadline") from None
+        if line is None:
+            raise WorkerDied(f"the worker process died with exit code {self._process.wait()}; see worker.log")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def wait_ready(self, deadline: Deadline) -> None:
+        """Waits for the worker to have loaded the data. Raises WorkerDied."""
+        if not self._ready:
+            self._next(deadline)
+            self._ready = True
+
+    def run(self, candidate: Candidate, deadline: Deadline, on_fold: Callable[[int, float], None]) -> None:
+        """Has a candidate evaluated and recorded. Raises WorkerDied."""
+        self.wait_ready(deadline)
+        assert self._process.stdin is not None
+        request = {"candidate": candidate.to_json(), "seconds": min(deadline.seconds_left(), 1e9)}
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerDied("the worker process died between trials; see worker.log") from None
+        patience = Deadline(deadline.at + KILL_AFTER_SECONDS)
+        while (answer := self._next(patience))["event"] == "fold":
+            on_fold(answer["fold"], answer["score"])
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # What libraries print goes to the log; the pipe is for answers alone.
+    pipe = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(Path(sys.argv[1]), int(sys.argv[2]), sys.stdin, pipe)

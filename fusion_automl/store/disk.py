@@ -1,0 +1,160 @@
+"""The store of a run: one folder per fitted node, with its state and its outputs for the dataset's rows.
+
+    STORE/<key>/{node.json, stats.json, state/, <output>.npy | <output>.npz, rows.npy, DONE}
+
+`DONE` is written last, so that a process may die anywhere. Processes that want the same node wait for the one which fits
+it. A node that failed for a reason of its own leaves `<key>.failed` and is not tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from fusion_automl.deadline import Deadline
+from fusion_automl.errors import FitError, OutOfTime
+from fusion_automl.store.node import Node, Outputs, Part, Ref, load_part
+from fusion_automl.target import FittedTarget
+
+logger = logging.getLogger(__name__)
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What fitting a node gave: its part, and its outputs for `rows` of the dataset (`None`: for all of them)."""
+
+    part: Part
+    outputs: Outputs
+    rows: Rows | None
+    fit_seconds: float
+    apply_seconds: float
+
+
+class Store:
+    """Fitted nodes under one folder; `hits` and `misses` count what this process was spared and what it fitted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.hits = 0
+        self.misses = 0
+        self.fit_seconds = 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def obtain(self, node: Node, make: Callable[[], Made], *, deadline: Deadline) -> str:
+        """The key of `node`, fitted now by `make` unless the store has it. Raises what `make` raises, and OutOfTime."""
+        from filelock import FileLock, Timeout
+
+        key = node.key
+        if (self.folder / key / "DONE").exists():
+            self.hits += 1
+            return key
+        try:
+            with FileLock(self.folder / f"{key}.lock", timeout=max(0.0, min(deadline.seconds_left(), 1e6))):
+                if (self.folder / key / "DONE").exists():
+                    self.hits += 1
+                    return key
+                self._fit(node, key, make)
+        except Timeout:
+            raise OutOfTime(f"another process was still fitting {node.spec.name} ({key})") from None
+        return key
+
+    def _fit(self, node: Node, key: str, make: Callable[[], Made]) -> None:
+        failed = self.folder / f"{key}.failed"
+        if failed.exists():
+            raise FitError(failed.read_text())
+        try:
+            made = make()
+        except FitError as error:
+            failed.write_text(str(error))
+            raise
+        self.misses += 1
+        self.fit_seconds += made.fit_seconds + made.apply_seconds
+        self._write(self.folder / key, made)
+        logger.info("%s fitted %s seconds=%.1f", key, node.spec.name, made.fit_seconds)
+
+    def _write(self, folder: Path, made: Made) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "state").mkdir(parents=True)
+        made.part.fitted.save(folder / "state")
+        num_rows = max(1, max(output.shape[0] for output in made.outputs.values()))
+        stats = {
+            "fit_seconds": made.fit_seconds,
+            "apply_seconds_per_row": made.apply_seconds / num_rows,
+            "widths": {name: output.shape[1] for name, output in made.outputs.items()},
+            "categorical": list(getattr(made.part.fitted, "categorical", ())),
+        }
+        write_node(folder, made.part.node, made.part.target, stats)
+        for name, output in made.outputs.items():
+            if scipy.sparse.issparse(output):
+                scipy.sparse.save_npz(folder / f"{name}.npz", output.tocsr(), compressed=False)
+            else:
+                np.save(folder / f"{name}.npy", output, allow_pickle=False)
+        if made.rows is not None:
+            np.save(folder / "rows.npy", made.rows, allow_pickle=False)
+        (folder / "DONE").touch()
+
+    def read(self, ref: Ref, rows: Rows) -> Any:
+        """An output for these rows of the dataset. Raises KeyError when the node was not applied to one of them."""
+        folder = self.folder / ref.node
+        if (folder / f"{ref.output}.npz").exists():
+            return scipy.sparse.load_npz(folder / f"{ref.output}.npz").tocsr()[rows]
+        output = np.load(folder / f"{ref.output}.npy", mmap_mode="r", allow_pickle=False)
+        if (folder / "rows.npy").exists():
+            known = np.load(folder / "rows.npy", allow_pickle=False)
+            rows = np.searchsorted(known, rows)
+            if rows.max(initial=-1) >= len(known):
+                raise KeyError(f"{ref.node} has no {ref.output} for some of the rows asked for")
+        return np.asarray(output[rows])
+
+    def node(self, key: str) -> Node:
+        return read_node(self.folder / key)[0]
+
+    def stats(self, key: str) -> dict[str, Any]:
+        """`fit_seconds`, `apply_seconds_per_row`, `widths` of the outputs, and which columns are `categorical` codes."""
+        found: dict[str, Any] = json.loads((self.folder / key / "stats.json").read_text())
+        return found
+
+    def part(self, key: str) -> Part:
+        return read_part(self.folder / key)
+
+    def ancestry(self, keys: list[str]) -> list[str]:
+        """These nodes and everything that feeds them at prediction, inputs before users, each once."""
+        order: dict[str, None] = {}
+
+        def visit(key: str) -> None:
+            if key in order:
+                return
+            for ref in self.node(key).inputs:
+                visit(ref.node)
+            order[key] = None
+
+        for key in keys:
+            visit(key)
+        return list(order)
+
+
+def write_node(folder: Path, node: Node, target: FittedTarget, stats: dict[str, Any]) -> None:
+    """Writes a node's description beside its state."""
+    (folder / "node.json").write_text(json.dumps({"node": node.to_json(), "target": target.to_json()}, indent=1))
+    (folder / "stats.json").write_text(json.dumps(stats))
+
+
+def read_node(folder: Path) -> tuple[Node, FittedTarget]:
+    value = json.loads((folder / "node.json").read_text())
+    return Node.from_json(value["node"]), FittedTarget.from_json(value["target"])
+
+
+def read_part(folder: Path) -> Part:
+    """Loads a fitted node from its folder, in a store or in an artifact."""
+    node, target = read_node(folder)
+    return load_part(node, folder / "state", target)

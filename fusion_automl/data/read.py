@@ -46,7 +46,7 @@ def _from_path(path: str) -> pd.DataFrame:
     if storage.is_folder(path):
         return read_folder(path, read_file)
     if not storage.exists(path):
-        raise DataError(f"{path}: no such file or folder. Check the path and its spelling.")
+        raise storage.not_found(path)
     raise DataError(f"{path}: unknown kind of file '{suffix}'. Expected one of {', '.join(FORMATS)}, or a folder.")
 
 
@@ -85,7 +85,7 @@ def _from_memory(source: Any, where: str) -> pd.DataFrame:
 def _with_plain_images(frame: pd.DataFrame) -> pd.DataFrame:
     """Turns the {bytes, path} structs in which Hugging Face's datasets keep images into bytes or paths."""
     replaced = {}
-    for name in frame.select_dtypes("object").columns:
+    for name in frame.columns[[pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes]]:
         present = frame[name].dropna()
         if len(present) and isinstance(present.iloc[0], dict) and {"bytes", "path"} >= set(present.iloc[0]):
             try:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 from fusion_automl.errors import DataError
+
+# Botocore waits 60 s for each of 5 attempts; a wrong endpoint should be told before a user gives up.
+S3_OPTIONS = {"config_kwargs": {"connect_timeout": 10, "retries": {"max_attempts": 1}}}
 
 
 def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def _file_system(path: str) -> tuple[Any, str]:
+    """The file system that `path` lies on, and the path as that system knows it."""
+    import fsspec
+
+    found: tuple[Any, str] = fsspec.core.url_to_fs(path, **(S3_OPTIONS if path.startswith("s3://") else {}))
+    return found
+
+
 @contextmanager
 def opened(path: str) -> Iterator[IO[bytes]]:
     """A file opened for reading. Raises DataError for what a user can mend, while opening and while reading."""
-    import fsspec
-
     with explained(path):
-        filesystem, inside = fsspec.core.url_to_fs(path)
-        with filesystem.open(inside, "rb") as file:
+        system, inside = _file_system(path)
+        with system.open(inside, "rb") as file:
             yield file
 
 
@@ -35,21 +44,23 @@ def read_bytes(path: str) -> bytes:
 
 def is_folder(path: str) -> bool:
     """Whether `path` is a folder; for s3://, whether anything lies under it. Raises DataError for no access."""
-    import fsspec
-
     with explained(path):
-        filesystem, inside = fsspec.core.url_to_fs(path)
-        return bool(filesystem.isdir(inside))
+        system, inside = _file_system(path)
+        return bool(system.isdir(inside))
+
+
+def exists(path: str) -> bool:
+    with explained(path):
+        system, inside = _file_system(path)
+        return bool(system.exists(inside))
 
 
 def files_under(folder: str) -> list[str]:
     """Paths of all files in `folder` and below, relative to it, sorted; hidden ones are left out."""
-    import fsspec
-
     with explained(folder):
-        filesystem, inside = fsspec.core.url_to_fs(folder)
+        system, inside = _file_system(folder)
         root = inside.rstrip("/") + "/"
-        found = [path.removeprefix(root) for path in filesystem.find(inside)]
+        found = [path.removeprefix(root) for path in system.find(inside)]
     return sorted(path for path in found if not any(part.startswith(".") for part in path.split("/")))
 
 
@@ -57,12 +68,13 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
-def exists(path: str) -> bool:
-    import fsspec
-
-    with explained(path):
-        filesystem, inside = fsspec.core.url_to_fs(path)
-        return bool(filesystem.exists(inside))
+def not_found(path: str) -> DataError:
+    """The sentence for a path at which nothing is; a missing bucket is told from a missing object."""
+    if path.startswith("s3://"):
+        bucket = path.removeprefix("s3://").partition("/")[0]
+        if not exists(f"s3://{bucket}"):
+            return DataError(f"{path}: there is no bucket '{bucket}'. Check its name and AWS_ENDPOINT_URL.")
+    return DataError(f"{path}: no such file or folder. Check the path and its spelling.")
 
 
 @contextmanager
@@ -73,10 +85,7 @@ def explained(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        bucket = "bucket" in str(error).lower()
-        if bucket:
-            raise DataError(f"{path}: there is no such bucket. Check its name and AWS_ENDPOINT_URL.") from error
-        raise DataError(f"{path}: no such file. Check the path and its spelling.") from error
+        raise not_found(path) from error
     except PermissionError as error:
         hint = (
             "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy."

@@ -50,13 +50,13 @@ def test_paths_in_a_table_on_s3_resolve_against_its_folder(s3: Any) -> None:
 
 
 def test_a_missing_object_is_named(s3: Any) -> None:
-    with pytest.raises(DataError, match=r"^s3://fusion/nothing\.csv: no such file"):
+    with pytest.raises(DataError, match=r"^s3://fusion/nothing\.csv: no such file or folder"):
         read_table(f"s3://{s3.bucket}/nothing.csv")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "folder"])
 def test_a_missing_bucket_is_named(s3: Any, name: str) -> None:
-    with pytest.raises(DataError, match=rf"^s3://no-such-bucket/{name}: there is no such bucket"):
+    with pytest.raises(DataError, match=rf"^s3://no-such-bucket/{name}: there is no bucket"):
         read_table(f"s3://no-such-bucket/{name}")
 
 

@@ -41,7 +41,7 @@ class Hog:
     size: int = 32
     cell: int = 4
     orientations: int = 9
-    components: int = 0
+    components: int = 100
 
     def __post_init__(self) -> None:
         if self.cell < 1 or self.size < BLOCK * self.cell:
@@ -57,11 +57,10 @@ class Hog:
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedHog:
         if deadline.passed():
             raise OutOfTime("hog: no time left to start.")
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
         columns = data.schema.names("image")
-        blocks = self.size // self.cell - BLOCK + 1
-        width = blocks**2 * BLOCK**2 * self.orientations
+        width = _width(self.size, self.cell, self.orientations)
         names = [f"{name} hog {index}" for name in columns for index in range(width)]
         projection = None
         if self.components:
@@ -117,28 +116,34 @@ def _features(frame: pd.DataFrame, columns: tuple[str, ...], settings: Hog) -> F
 
 
 def hog(grey: npt.NDArray[np.uint8], cell: int, orientations: int) -> Floats:
-    """`(rows, height, width)` -> `(rows, features)`: unsigned orientations in cells, L2-Hys blocks of 2 x 2 cells.
+    """`(rows, size, size)` -> `(rows, features)`: unsigned orientations in cells, L2-Hys blocks of 2 x 2 cells.
 
     A gradient is shared between its two nearest orientations; pixels beyond the last whole cell are left out.
     """
-    num_rows, height, width = grey.shape
-    cells_y, cells_x = height // cell, width // cell
+    num_rows, size, _ = grey.shape
+    cells = size // cell
     image = grey.astype(np.float32)
     dy, dx = np.zeros_like(image), np.zeros_like(image)
     dy[:, 1:-1] = image[:, 2:] - image[:, :-2]
     dx[:, :, 1:-1] = image[:, :, 2:] - image[:, :, :-2]
-    used = np.s_[:, : cells_y * cell, : cells_x * cell]
+    used = np.s_[:, : cells * cell, : cells * cell]
     magnitude = np.hypot(dx, dy)[used]
     position = (np.arctan2(dy, dx)[used] / np.pi % 1) * orientations
-    histogram = np.empty((num_rows, cells_y, cells_x, orientations), dtype=np.float32)
+    histogram = np.empty((num_rows, cells, cells, orientations), dtype=np.float32)
     for orientation in range(orientations):
         distance = np.abs(position - orientation)
         share = np.maximum(0, 1 - np.minimum(distance, orientations - distance))
-        voted = (magnitude * share).reshape(num_rows, cells_y, cell, cells_x, cell)
+        voted = (magnitude * share).reshape(num_rows, cells, cell, cells, cell)
         histogram[..., orientation] = voted.sum(axis=(2, 4))
-    windows = np.lib.stride_tricks.sliding_window_view(histogram, (BLOCK, BLOCK), axis=(1, 2))
-    blocks = _normalised(windows.reshape(num_rows, -1, orientations * BLOCK**2))
-    return _normalised(np.minimum(blocks, LARGEST_SHARE)).reshape(num_rows, -1)
+    upper, lower = histogram[:, :-1], histogram[:, 1:]
+    corners = [upper[:, :, :-1], upper[:, :, 1:], lower[:, :, :-1], lower[:, :, 1:]]
+    blocks = _normalised(np.concatenate(corners, axis=3))
+    return _normalised(np.minimum(blocks, LARGEST_SHARE)).reshape(num_rows, _width(size, cell, orientations))
+
+
+def _width(size: int, cell: int, orientations: int) -> int:
+    """Features of a square image."""
+    return (size // cell - BLOCK + 1) ** 2 * BLOCK**2 * orientations
 
 
 def _normalised(blocks: Floats) -> Floats:

@@ -65,7 +65,7 @@ class MiniRocket:
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedMiniRocket:
         if deadline.passed():
             raise OutOfTime("minirocket: no time left to start.")
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
         rng = np.random.default_rng(seed)
         columns = data.schema.names("series")
@@ -145,8 +145,7 @@ def _stack(channels: list[Channel], length: int, deviations: npt.NDArray[np.floa
             if len(steps) != length:
                 steps = np.interp(np.linspace(0, len(steps) - 1, length), np.arange(len(steps)), steps)
             x_BCT[row, index] = np.clip((steps - steps.mean()) / deviation, -LARGEST_STEP, LARGEST_STEP)
-    rounded_BCT: Floats = np.round(x_BCT * RESOLUTION) / RESOLUTION
-    return rounded_BCT
+    return np.asarray(np.round(x_BCT * RESOLUTION) / RESOLUTION, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Pixels:
     requires: ClassVar[tuple[str, ...]] = ()
 
     size: int = 28
-    components: int = 0
+    components: int = 60
     whiten: bool = False
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ class Pixels:
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedPixels:
         if deadline.passed():
             raise OutOfTime("pixels: no time left to start.")
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
         columns = {name: num_channels(data.frame[name].to_numpy()) for name in data.schema.names("image")}
         projection = None
@@ -66,7 +66,7 @@ def _pixels(frame: pd.DataFrame, columns: dict[str, int], size: int) -> npt.NDAr
     blocks = []
     for name, channels in columns.items():
         decoded = decode_images(frame[name].to_numpy(), size=size, channels=channels, where=name)
-        block = decoded.reshape(len(frame), -1).astype(np.float32) / 255
+        block = decoded.reshape(len(frame), size * size * channels).astype(np.float32) / 255
         block[frame[name].isna().to_numpy()] = 0
         blocks.append(block)
     return np.hstack(blocks)

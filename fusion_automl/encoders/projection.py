@@ -37,4 +37,4 @@ class Projection:
         return cls(mean=mean, axes=(axes / np.maximum(deviation, floor)[:, None]).T.astype(np.float32))
 
     def apply(self, X: Dense) -> Dense:
-        return (X - self.mean) @ self.axes
+        return np.asarray((X - self.mean) @ self.axes, dtype=np.float32)

@@ -1,0 +1,210 @@
+"""Texts as weighted counts of words and character n-grams, sparse or as latent semantic axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse
+
+from fusion_automl.data.dataset import Dataset
+from fusion_automl.data.schema import Modality
+from fusion_automl.deadline import Deadline
+from fusion_automl.encoders.state import load_state, save_state
+from fusion_automl.errors import OutOfTime, SpaceError
+
+if TYPE_CHECKING:
+    from fusion_automl.encoders import Matrix
+
+Floats = npt.NDArray[np.float32]
+
+WORD = r"(?u)\b\w+\b"
+"""Words of one letter count too: +0.3 points of accuracy on rotten_tomatoes."""
+STATISTICS = ("characters", "words", "capitals", "digits", "exclamations", "questions")
+LARGEST_SCALED = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TfIdf:
+    """TF-IDF of each text column with a vocabulary of its own, CSR: a word weighs otherwise in a title than in a body.
+
+    `words` and `chars` bound the vocabularies (0: none), which hold n-grams of 1 to `word_ngrams` words and of 3 to
+    `char_ngrams` characters that occur in `min_rows` rows. With `components` > 0 the result is dense: that many axes of
+    a truncated SVD, a row's length being the root of their number, and standardised statistics of each text.
+    """
+
+    modality: ClassVar[Modality] = "text"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    words: int = 30_000
+    word_ngrams: int = 2
+    chars: int = 0
+    char_ngrams: int = 5
+    min_rows: int = 2
+    sublinear: bool = True
+    components: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.words, self.chars, self.components) < 0 or self.words + self.chars == 0:
+            raise SpaceError(
+                "[encoders.tfidf]: words, chars and components must be >= 0, and words or chars positive, "
+                f"got words {self.words}, chars {self.chars}, components {self.components}."
+            )
+        if self.word_ngrams < 1 or self.char_ngrams < 3 or self.min_rows < 1:
+            raise SpaceError(
+                "[encoders.tfidf]: word_ngrams and min_rows must be >= 1 and char_ngrams >= 3, "
+                f"got {self.word_ngrams}, {self.min_rows} and {self.char_ngrams}."
+            )
+
+    def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTfIdf:
+        if deadline.passed():
+            raise OutOfTime("tfidf: no time left to start.")
+        columns = data.schema.names("text")
+        parts, blocks = [], []
+        for column in columns:
+            texts = _texts(data.frame[column])
+            for analyzer, size in (("word", self.words), ("char_wb", self.chars)):
+                if size == 0:
+                    continue
+                vectorizer = _vectorizer(self, analyzer, max_features=size, min_df=self.min_rows)
+                try:
+                    blocks.append(vectorizer.fit_transform(texts))
+                except ValueError:  # an empty vocabulary: texts without words, or none of them in `min_rows` rows
+                    continue
+                parts.append(Part(column, analyzer, vectorizer))
+        axes = None
+        if self.components:
+            axes = DenseAxes.fit(
+                _joined(blocks, len(data)),
+                _statistics(data.frame, columns),
+                self.components,
+                seed=seed,
+                threads=threads,
+            )
+        return FittedTfIdf(self, columns, parts, axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One column's vocabulary of words or of characters, as a fitted `TfidfVectorizer`."""
+
+    column: str
+    analyzer: str
+    vectorizer: Any
+
+    def names(self) -> list[str]:
+        return [f"{self.column} {self.analyzer} {term}" for term in self.vectorizer.get_feature_names_out()]
+
+    def weigh(self, frame: pd.DataFrame) -> scipy.sparse.csr_matrix:
+        if frame.empty:  # which scikit-learn refuses
+            return scipy.sparse.csr_matrix((0, len(self.vectorizer.vocabulary_)), dtype=np.float32)
+        return self.vectorizer.transform(_texts(frame[self.column]))
+
+
+@dataclass(frozen=True, slots=True)
+class DenseAxes:
+    """`axes` is `(terms, components)`; `center` and `spread` standardise the statistics of the texts."""
+
+    axes: Floats
+    center: Floats
+    spread: Floats
+
+    @classmethod
+    def fit(
+        cls, X: scipy.sparse.csr_matrix, statistics: Floats, components: int, *, seed: int, threads: int
+    ) -> DenseAxes:
+        from sklearn.utils.extmath import randomized_svd
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+
+        with threadpool_limits(threads):
+            # 2 power iterations: 4 took 1.6 times as long for +0.004 AUC on womens_clothing at 100 components.
+            _, _, axes = randomized_svd(X, min(components, *X.shape), n_iter=2, random_state=seed)
+        spread = statistics.std(axis=0)
+        return cls(axes.T.astype(np.float32), statistics.mean(axis=0), np.where(spread > 1e-6, spread, np.float32(1)))
+
+    def apply(self, X: scipy.sparse.csr_matrix, statistics: Floats) -> Floats:
+        latent = np.asarray(X @ self.axes)
+        length = np.sqrt((latent**2).sum(axis=1, keepdims=True))
+        latent = latent / np.maximum(length, np.float32(1e-6)) * np.float32(np.sqrt(latent.shape[1]))
+        scaled = np.clip((statistics - self.center) / self.spread, -LARGEST_SCALED, LARGEST_SCALED)
+        return np.hstack([latent, scaled])
+
+
+class FittedTfIdf:
+    categorical: tuple[int, ...] = ()
+
+    def __init__(self, settings: TfIdf, columns: tuple[str, ...], parts: list[Part], axes: DenseAxes | None) -> None:
+        self.settings, self.columns, self.parts, self.axes = settings, columns, parts, axes
+        if axes:
+            latent = [f"text component {index}" for index in range(axes.axes.shape[1])]
+            self.names = (*latent, *(f"{column} {name}" for column in columns for name in STATISTICS))
+        else:
+            self.names = tuple(name for part in parts for name in part.names()) or ("no words",)
+
+    def transform(self, frame: pd.DataFrame) -> Matrix:
+        X = _joined([part.weigh(frame) for part in self.parts], len(frame))
+        return self.axes.apply(X, _statistics(frame, self.columns)) if self.axes else X
+
+    def save(self, folder: Path) -> None:
+        terms = [part.vectorizer.get_feature_names_out().tolist() for part in self.parts]
+        values = {
+            "settings": {field: getattr(self.settings, field) for field in TfIdf.__slots__},
+            "columns": self.columns,
+            "parts": [[part.column, part.analyzer, words] for part, words in zip(self.parts, terms, strict=True)],
+        }
+        arrays = {f"idf_{index}": part.vectorizer.idf_ for index, part in enumerate(self.parts)}
+        if self.axes:
+            arrays |= {field: getattr(self.axes, field) for field in DenseAxes.__slots__}
+        save_state(folder, values, arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        values, arrays = load_state(folder)
+        settings = TfIdf(**values["settings"])
+        parts = []
+        for index, (column, analyzer, terms) in enumerate(values["parts"]):
+            vectorizer = _vectorizer(settings, analyzer, vocabulary={term: place for place, term in enumerate(terms)})
+            vectorizer.idf_ = arrays[f"idf_{index}"]
+            parts.append(Part(column, analyzer, vectorizer))
+        axes = DenseAxes(**{field: arrays[field] for field in DenseAxes.__slots__}) if settings.components else None
+        return cls(settings, tuple(values["columns"]), parts, axes)
+
+
+def _vectorizer(settings: TfIdf, analyzer: str, **vocabulary: Any) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(
+        analyzer=analyzer,
+        ngram_range=(1, settings.word_ngrams) if analyzer == "word" else (3, settings.char_ngrams),
+        token_pattern=WORD if analyzer == "word" else None,
+        sublinear_tf=settings.sublinear,
+        dtype=np.float32,
+        **vocabulary,
+    )
+
+
+def _texts(column: pd.Series) -> list[str]:
+    return [cell or "" for cell in column.to_numpy()]
+
+
+def _joined(blocks: list[scipy.sparse.csr_matrix], num_rows: int) -> scipy.sparse.csr_matrix:
+    """The blocks side by side; one column of zeros where there are none, since no model takes a width of zero."""
+    if not blocks:
+        return scipy.sparse.csr_matrix((num_rows, 1), dtype=np.float32)
+    return scipy.sparse.csr_matrix(scipy.sparse.hstack(blocks, format="csr"))
+
+
+def _statistics(frame: pd.DataFrame, columns: tuple[str, ...]) -> Floats:
+    """`(rows, columns x STATISTICS)`: counts as log(1 + count), capitals and digits as shares of the characters."""
+    values = np.zeros((len(frame), len(columns), len(STATISTICS)), dtype=np.float32)
+    for index, column in enumerate(columns):
+        for row, text in enumerate(_texts(frame[column])):
+            if text:
+                counts = np.log1p([len(text), len(text.split()), text.count("!"), text.count("?")])
+                shares = sum(map(str.isupper, text)) / len(text), sum(map(str.isdigit, text)) / len(text)
+                values[row, index] = (*counts[:2], *shares, *counts[2:])
+    return values.reshape(len(frame), -1)

@@ -117,6 +117,7 @@ def fit(
             run=run,
             space=local,
             seed=problem.seed,
+            num_folds=len(problem.folds),
             deadline=deadline.earlier(clock.reserve),
             max_seconds_per_trial=clock.max_seconds_per_trial,
             max_trials=max_trials or job.settings["max_trials"],

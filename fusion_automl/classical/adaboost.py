@@ -32,7 +32,7 @@ class AdaBoost:
 
     n_estimators: int = 100
     learning_rate: float = 0.5
-    max_depth: int = 3
+    max_depth: int = 4
 
     def fit(
         self,

@@ -23,7 +23,7 @@ class DecisionTree:
     max_rows: ClassVar[int] = 1_000_000
 
     max_depth: int = 8
-    min_samples_leaf: int = 20
+    min_samples_leaf: int = 30
 
     def fit(
         self,

@@ -33,7 +33,7 @@ class HistBoosting:
 
     learning_rate: float = 0.05
     max_iter: int = 400
-    max_leaf_nodes: int = 15
+    max_leaf_nodes: int = 12
     min_samples_leaf: int = 20
     l2_regularization: float = 1.0
 

@@ -29,8 +29,8 @@ class KernelSVM:
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
     max_rows: ClassVar[int] = 50_000
 
-    C: float = 1.0
-    gamma: float = 0.3
+    C: float = 3.0
+    gamma: float = 0.2
 
     def fit(
         self,

@@ -22,7 +22,7 @@ class KNearest:
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
     max_rows: ClassVar[int] = 50_000
 
-    n_neighbors: int = 15
+    n_neighbors: int = 20
     weights: str = "distance"
     metric: str = "euclidean"
 

@@ -56,7 +56,7 @@ class LightGBM:
 
     n_estimators: int = 500
     learning_rate: float = 0.05
-    num_leaves: int = 15
+    num_leaves: int = 10
     min_child_samples: int = 20
     colsample_bytree: float = 0.7
     subsample: float = 0.8

@@ -33,8 +33,8 @@ def prepare(X: Matrix, *, dense: bool = False) -> Matrix:
     return X.toarray()
 
 
-def fit_scaler(X: Matrix, *, unit_rows: bool = True) -> Any:
-    """Makes columns comparable and, with `unit_rows`, the rows' mean squared length 1.
+def fit_scaler(X: Matrix, *, row_length: float = 1.0) -> Any:
+    """Makes columns comparable, and the rows of length `row_length` in the quadratic mean.
 
     Dense columns get mean 0 and deviation 1, nan aside, but columns of 0 and 1 keep their size: one-hot columns of rare
     categories would outweigh all others (ridge on house prices: error 0.147 -> 0.137). CSR columns beyond [-1, 1] are
@@ -49,10 +49,10 @@ def fit_scaler(X: Matrix, *, unit_rows: bool = True) -> Any:
     else:
         scaler = StandardScaler().fit(X)
         scaler.scale_[((X == 0) | (X == 1) | np.isnan(X)).all(axis=0)] = 1.0
-    if unit_rows:
-        scaled = scale(scaler, X)
-        squares = scaled.multiply(scaled) if scipy.sparse.issparse(scaled) else scaled**2
-        scaler.scale_ = scaler.scale_ * (np.sqrt(squares.sum() / X.shape[0]) or 1.0)
+    scaled = scale(scaler, X)
+    squares = scaled.multiply(scaled) if scipy.sparse.issparse(scaled) else scaled**2
+    length = float(np.sqrt(squares.sum() / X.shape[0])) or 1.0
+    scaler.scale_ = scaler.scale_ * (length / row_length)
     return scaler
 
 

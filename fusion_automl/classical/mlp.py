@@ -17,6 +17,8 @@ from fusion_automl.encoders import Matrix
 from fusion_automl.task import Task
 
 PATIENCE = 10
+ROW_LENGTH = 3.0
+"""Of the scaled rows: 1 is too short for tables to be learned in few epochs, 8 overfits them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class SmallMLP:
 
     hidden_size: int = 64
     num_layers: int = 1
-    alpha: float = 0.01
+    alpha: float = 0.03
     learning_rate_init: float = 0.003
     batch_size: int = 64
     max_epochs: int = 100
@@ -63,7 +65,7 @@ class SmallMLP:
         classes = {"classes": np.arange(outputs.num_present)} if outputs.present else {}
         best_loss, best_epoch, best_weights = np.inf, 0, None
         with quiet(threads):
-            scaler = fit_scaler(X[learn], unit_rows=False)
+            scaler = fit_scaler(X[learn], row_length=ROW_LENGTH)
             X = scale(scaler, X)
             for epoch in range(self.max_epochs):
                 if epoch and (deadline.passed() or epoch - best_epoch > PATIENCE):

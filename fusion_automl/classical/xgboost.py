@@ -57,10 +57,10 @@ class XGBoost:
 
     n_estimators: int = 500
     learning_rate: float = 0.05
-    max_depth: int = 5
+    max_depth: int = 4
     min_child_weight: float = 2.0
     subsample: float = 0.8
-    colsample_bytree: float = 0.6
+    colsample_bytree: float = 0.5
     reg_lambda: float = 1.0
 
     def fit(

@@ -49,6 +49,8 @@ def _decode(cell: bytes | str, *, size: int, channels: int) -> npt.NDArray[np.ui
                 f"the image has {picture.width} x {picture.height} pixels, more than the {MAX_PIXELS:,} allowed. "
                 f"Shrink it or empty the cell."
             )
+        if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling them
+            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
         picture.draft(mode, (size, size))  # JPEG is unpacked at a half, quarter or eighth of its size
         square = picture.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
     except Image.DecompressionBombError as error:

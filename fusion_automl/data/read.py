@@ -33,7 +33,7 @@ def read_table(source: Any, *, where: str = "DATA", allow_empty: bool = False) -
     frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
     check_names(frame.columns.tolist(), where)
     if not len(frame.columns) and not (allow_empty and not len(frame)):
-        raise DataError(f"{where}: the table has no columns.")
+        raise DataError(f"{where}: the table is empty: it has no columns.")
     if not len(frame) and not allow_empty:
         raise DataError(f"{where}: the table has columns ({', '.join(frame.columns[:10])}) but no rows.")
     return _with_plain_images(frame)

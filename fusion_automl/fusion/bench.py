@@ -38,13 +38,18 @@ LearnFrom = Literal["train", "fit"]
 
 @dataclass(slots=True)
 class Bench:
-    """Fits parts on one fold and hands out references to their outputs. `used` collects the nodes of the candidate."""
+    """Fits parts on one fold and hands out references to their outputs. `used` collects the nodes of the candidate.
+
+    Nothing is begun after `deadline`. `share` is the moment by which this fold should be over: what is fitted in rounds
+    or epochs stops there with the best so far, so that later folds have their time.
+    """
 
     dataset: Dataset
     fold: Fold
     store: Store
     seed: int
     deadline: Deadline
+    share: Deadline
     threads: int
     used: dict[str, None] = field(default_factory=dict)
 
@@ -56,7 +61,7 @@ class Bench:
             encoder = build(ENCODERS, spec, where="encoder")
             data = self.dataset.take(self.fold.train)
             started = time.perf_counter()
-            fitted = encoder.fit(data, seed=self._seed(node), deadline=self.deadline, threads=self.threads)
+            fitted = encoder.fit(data, seed=self._seed(node), deadline=self.share, threads=self.threads)
             return self._made(node, fitted, FittedTarget(), [], None, started)
 
         return Ref(self._obtain(node, make), "matrix")
@@ -72,7 +77,7 @@ class Bench:
             data, holdout = bent.take(self.fold.fit), bent.take(self.fold.holdout)
             started = time.perf_counter()
             fitted = backbone.fit(
-                data, holdout, seed=self._seed(node), deadline=self.deadline, threads=self.threads
+                data, holdout, seed=self._seed(node), deadline=self.share, threads=self.threads
             )
             return self._made(node, fitted, bend, [], None, started)
 
@@ -108,7 +113,7 @@ class Bench:
                 task=self.dataset.task,
                 categorical=self._categorical(inputs),
                 seed=self._seed(node),
-                deadline=self.deadline,
+                deadline=self.share,
                 threads=self.threads,
             )
             return self._made(node, fitted, bend, [self.store.read(ref, unseen) for ref in inputs], unseen, started)

@@ -18,9 +18,9 @@ def search(plan: Plan, listener: Listener) -> None:
     ledger = Ledger(plan.run)
     worker = Worker(plan.run, plan.threads)
     try:
-        proposer = Proposer(plan.space, ledger, seed=plan.seed)
+        proposer = Proposer(plan.space, ledger, seed=plan.seed, num_folds=plan.num_folds)
         while plan.deadline.seconds_left() > MIN_SECONDS_PER_TRIAL and not used_up(plan, ledger):
-            proposal = proposer.ask()
+            proposal = proposer.ask(seconds_left=plan.deadline.seconds_left())
             if proposal is None:
                 break
             candidate = proposal.candidate

@@ -27,14 +27,17 @@ class Plan:
     """A search: where, over what, until when, and how much at once.
 
     `max_trials` counts finished trials of the whole run, earlier sessions included, without the baseline; None leaves
-    the end to the deadline. `threads` is what this machine offers; `address` is a Ray cluster's.
+    the end to the deadline. `threads` is what this machine offers; `address` is a Ray cluster's. `max_concurrent` trials
+    run at once on Ray; None stands for one on each CPU.
     """
 
     run: Path
     space: LocalSpace
     seed: int
+    num_folds: int
     deadline: Deadline
     max_seconds_per_trial: float
     max_trials: int | None
     threads: int
     address: str | None = None
+    max_concurrent: int | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fusion_automl.candidate import Candidate, Spec
+from fusion_automl.search.cost import CostModel
 from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.portfolio import portfolio
 from fusion_automl.search.sample import params_of, suggest
@@ -19,7 +20,7 @@ BASELINE = Candidate(Spec.of("baseline"))
 """Guesses from the target alone; costs nothing, so that every run has something to be better than and to fall back on."""
 
 MAX_REPEATS = 200
-"""So many proposals in a row that were already evaluated mean that the space is used up."""
+"""So many proposals in a row that were already evaluated, or do not fit, mean that there is nothing left to try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Proposer:
     below all others: it neither takes a score on few folds for a full one nor comes back to what fails.
     """
 
-    def __init__(self, space: LocalSpace, ledger: Ledger, *, seed: int) -> None:
+    def __init__(self, space: LocalSpace, ledger: Ledger, *, seed: int, num_folds: int) -> None:
         import warnings
 
         import optuna
@@ -50,7 +51,9 @@ class Proposer:
         self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self.space = space
         self.ledger = ledger
+        self.num_folds = num_folds
         self.pending: dict[str, Proposal] = {}
+        self._costs = CostModel()
         self._baseline_asked = False
         self._remember([trial for trial in ledger.trials() if trial.candidate != BASELINE])
         for candidate in portfolio(space):
@@ -58,8 +61,9 @@ class Proposer:
             assert params is not None, f"portfolio entry {candidate.describe()} lies outside its own space"
             self.study.enqueue_trial(params)
 
-    def ask(self) -> Proposal | None:
-        """The next candidate that is neither finished nor pending; None when the space is used up."""
+    def ask(self, *, seconds_left: float) -> Proposal | None:
+        """The next candidate that is neither finished nor pending nor expected to take more than `seconds_left`; None
+        when the space is used up, or nothing in it fits."""
         if not self._baseline_asked:
             self._baseline_asked = True
             if self.ledger.get(BASELINE.key) is None:
@@ -70,7 +74,7 @@ class Proposer:
             finished = self.ledger.get(proposal.candidate.key)
             if finished:
                 self._tell(proposal, finished.report)
-            elif proposal.candidate.key in self.pending:
+            elif proposal.candidate.key in self.pending or self._costs.seconds(proposal.candidate) > seconds_left:
                 self.study.tell(trial, state=_pruned())
             else:
                 return self._pend(proposal)
@@ -80,6 +84,7 @@ class Proposer:
         """Learns how a pending candidate went; None stands for a trial that was called off and left no report."""
         proposal = self.pending.pop(key)
         if report is not None:
+            self._costs.learn(proposal.candidate, report, num_folds=self.num_folds)
             self._tell(proposal, report)
         elif proposal.trial is not None:
             self.study.tell(proposal.trial, state=_pruned())
@@ -103,6 +108,7 @@ class Proposer:
         import optuna
 
         for trial in trials:
+            self._costs.learn(trial.candidate, trial.report, num_folds=self.num_folds)
             params = params_of(trial.candidate, self.space)
             if params is None or trial.report.status != "done":
                 continue

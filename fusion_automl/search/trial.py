@@ -6,7 +6,7 @@ import faulthandler
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from fusion_automl.candidate import Candidate
@@ -35,17 +35,31 @@ class TrialRunner:
         self.threads = threads
 
     def run(self, candidate: Candidate, *, deadline: Deadline, on_fold: OnFold, may_end_process: bool) -> Report:
-        """Evaluates and records one candidate; whatever it raises becomes a report.
+        """Evaluates and records one candidate at one go; see `folds`."""
+        folds = self.folds(candidate, deadline=deadline, may_end_process=may_end_process)
+        while True:
+            try:
+                result = next(folds)
+            except StopIteration as end:
+                report: Report = end.value
+                return report
+            on_fold(result.fold, result.score)
 
-        With `may_end_process` a fit that overruns the deadline by more than GRACE_SECONDS ends this process with exit
-        code 1, through a timer that needs neither the interpreter nor its lock; who waits for the answer records it.
+    def folds(
+        self, candidate: Candidate, *, deadline: Deadline, may_end_process: bool
+    ) -> Generator[FoldResult, None, Report]:
+        """Evaluates one candidate, yielding each fold as it is done, then records and returns its report.
+
+        Whatever the candidate raises becomes a report. With `may_end_process` a fit that overruns the deadline by more
+        than GRACE_SECONDS ends this process with exit code 1, through a timer that needs neither the interpreter nor its
+        lock; who waits for the answer records it.
         """
         results: list[FoldResult] = []
         started, hits, misses, fit = time.perf_counter(), self.store.hits, self.store.misses, self.store.fit_seconds
         if may_end_process and math.isfinite(deadline.at):
             faulthandler.dump_traceback_later(max(0.1, deadline.seconds_left() + GRACE_SECONDS), exit=True)
         try:
-            status, reason = self._evaluate(candidate, deadline, on_fold, results)
+            status, reason = yield from self._evaluate(candidate, deadline, results)
         finally:
             faulthandler.cancel_dump_traceback_later()
         done = status == "done"
@@ -71,15 +85,15 @@ class TrialRunner:
         return report
 
     def _evaluate(
-        self, candidate: Candidate, deadline: Deadline, on_fold: OnFold, results: list[FoldResult]
-    ) -> tuple[Status, str]:
+        self, candidate: Candidate, deadline: Deadline, results: list[FoldResult]
+    ) -> Generator[FoldResult, None, tuple[Status, str]]:
         num_folds = len(self.problem.folds)
         try:
             for result in evaluate(candidate, self.problem, self.store, deadline=deadline, threads=self.threads):
                 if not math.isfinite(result.score):
                     raise FitError(f"fold {result.fold} has no finite {self.problem.metric.name}")
                 results.append(result)
-                on_fold(result.fold, result.score)
+                yield result
                 if len(results) < num_folds and self._hopeless(results):
                     return "pruned", f"below the median of finished trials after {len(results)} of {num_folds} folds"
         except OutOfTime as error:

@@ -27,6 +27,7 @@ class TextNet(Net):
     def __init__(self, num_words: int, word_size: int) -> None:
         super().__init__()
         self.words = nn.Embedding(num_words, word_size, padding_idx=PADDING)
+        import os; nn.init.normal_(self.words.weight, std=float(os.environ.get("STD","0.1"))); self.words.weight.data[PADDING]=0
 
     def lengths(self, *inputs: Tensor) -> Tensor:
         return (inputs[0] != PADDING).sum(1)

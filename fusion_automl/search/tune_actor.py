@@ -1,0 +1,47 @@
+"""One process of the cluster that runs trials, one after another, a fold a step."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from fusion_automl.candidate import Candidate
+from fusion_automl.deadline import Deadline
+from fusion_automl.search.trial import TrialRunner
+
+
+class TrialActor(tune.Trainable):
+    """Runs the candidate of its config and records it in the ledger; reused, so that data and libraries load once.
+
+    The config holds `run` and `threads`; `candidate` as JSON text; `ends_at`, when the search ends on the wall clock,
+    which all machines share; and `max_seconds_per_trial`. A step yields `score` and `fold`; the last one only says that
+    the report is in the ledger. Ends this process when a fit overruns its deadline.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._runner = TrialRunner(Path(config["run"]), threads=config["threads"])
+        self._folds = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._folds = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        if self._folds is None:
+            seconds = min(self.config["ends_at"] - time.time(), self.config["max_seconds_per_trial"])
+            self._folds = self._runner.folds(
+                Candidate.from_json(json.loads(self.config["candidate"])),
+                deadline=Deadline.after(seconds),
+                may_end_process=True,
+            )
+        try:
+            result = next(self._folds)
+        except StopIteration as end:
+            score = end.value.score
+            return {"score": math.nan if score is None else score, "done": True}
+        return {"score": result.score, "fold": result.fold}

@@ -1,0 +1,75 @@
+"""What the service says about its model: predictions, the columns it takes, and who its members are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fusion_automl.data.cells import EXPECTED
+from fusion_automl.data.schema import Kind
+from fusion_automl.fusion import level_of
+from fusion_automl.serve.model import Model
+from fusion_automl.task import Task
+
+EXPECTED_HERE: dict[Kind, str] = {**EXPECTED, "image": "an encoded image as base64"}
+
+
+def predictions(outputs: npt.NDArray[np.float64], task: Task) -> list[dict[str, Any]]:
+    """One object a row: `prediction`, and for classes `probabilities` by class, in the order of `task.classes`."""
+    decoded = task.decode(outputs)
+    if not task.is_classification:
+        return [{"prediction": value} for value in decoded]
+    names = [str(label) for label in task.classes]
+    return [
+        {"prediction": label, "probabilities": dict(zip(names, row, strict=True))}
+        for label, row in zip(decoded, outputs.tolist(), strict=True)
+    ]
+
+
+def prediction_answer(model: Model, outputs: npt.NDArray[np.float64]) -> dict[str, Any]:
+    task = model.artifact.manifest.task
+    return {"model": model.name, "version": model.version, "predictions": predictions(outputs, task)}
+
+
+def schema_answer(model: Model) -> dict[str, Any]:
+    """The columns of a row; those that are not `required` are ignored, and may be left out."""
+    manifest = model.artifact.manifest
+    columns = [
+        {
+            "name": column.name,
+            "kind": column.kind,
+            "required": column.modality is not None,
+            "expected": EXPECTED_HERE.get(column.kind, "anything; it is not used"),
+            "example": manifest.example.get(column.name),
+        }
+        for column in manifest.schema.columns
+    ]
+    return {"task": manifest.task.kind, "target": manifest.task.target, "columns": columns}
+
+
+def model_answer(model: Model) -> dict[str, Any]:
+    """What the model is worth and what it is made of; scores are turned so that higher is better."""
+    manifest = model.artifact.manifest
+    return {
+        "model": model.name,
+        "version": model.version,
+        "fusion_automl": manifest.version,
+        "task": manifest.task.kind,
+        "target": manifest.task.target,
+        "classes": list(manifest.task.classes),
+        "metric": manifest.metric,
+        "score": manifest.score,
+        "members": [
+            {
+                "key": member.candidate.key,
+                "weight": member.weight,
+                "score": member.score,
+                "level": level_of(member.candidate),
+                "fusion": member.candidate.fusion.name,
+                "candidate": member.candidate.describe(),
+            }
+            for member in manifest.members
+        ],
+    }

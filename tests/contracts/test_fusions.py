@@ -1,0 +1,161 @@
+"""One behaviour suite that every fusion runs through."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusion_automl.artifact import load, save
+from fusion_automl.candidate import Candidate, Spec
+from fusion_automl.data.dataset import Dataset
+from fusion_automl.data.split import make_split
+from fusion_automl.deadline import Deadline
+from fusion_automl.ensemble.build import Ensemble
+from fusion_automl.errors import OutOfTime, SpaceError
+from fusion_automl.evaluate import Problem, evaluate, out_of_fold
+from fusion_automl.finish import make_manifest
+from fusion_automl.fusion import FUSIONS, level_of
+from fusion_automl.metrics import metric_for
+from fusion_automl.search.ledger import Report, Trial
+from fusion_automl.store.disk import Store
+from fusion_automl.task import TaskKind
+from tests.contracts.rows import mixed_dataset
+
+NET = Spec.of("text_cnn", epochs=2)
+TABLE, WORDS = Spec.of("ordinal"), Spec.of("tfidf")
+TREE = Spec.of("decision_tree", min_samples_leaf=2)
+LINE = {"binary": Spec.of("logistic"), "regression": Spec.of("ridge")}
+NEVER = Deadline.never()
+
+
+def _candidate(name: str, kind: TaskKind) -> Candidate:
+    table = Candidate(Spec.of("concat"), encoders=(TABLE,), classical=TREE)
+    words = Candidate(Spec.of("concat"), encoders=(WORDS,), classical=LINE[kind])
+    net = Candidate(Spec.of("backbone"), backbones=(NET,))
+    return {
+        "baseline": Candidate(Spec.of("baseline")),
+        "backbone": net,
+        "concat": Candidate(Spec.of("concat"), encoders=(TABLE, WORDS), classical=TREE),
+        "deep_features": Candidate(
+            Spec.of("deep_features", components=4), encoders=(TABLE,), backbones=(NET,), classical=TREE
+        ),
+        "average": Candidate(Spec.of("average"), members=(table, words, net)),
+        "weighted": Candidate(Spec.of("weighted"), members=(table, net)),
+        "stack": Candidate(Spec.of("stack"), members=(table, words, net)),
+    }[name]
+
+
+def _problem(dataset: Dataset) -> Problem:
+    return Problem(dataset, make_split(dataset, num_folds=2, seed=0), metric_for(dataset.task), seed=7)
+
+
+def _oof(candidate: Candidate, problem: Problem, store: Store) -> np.ndarray:
+    return out_of_fold(problem, list(evaluate(candidate, problem, store, deadline=NEVER, threads=1)))
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+def test_every_line_of_the_table_has_its_candidate_here() -> None:
+    assert all(_candidate(name, "binary").fusion.name == name for name in FUSIONS)
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+@pytest.mark.parametrize("name", FUSIONS)
+def test_predictions_have_the_right_shape_and_beat_guessing(name: str, kind: TaskKind, shared_store: Store) -> None:
+    problem = _problem(mixed_dataset(kind, rows=60))
+    predictions = _oof(_candidate(name, kind), problem, shared_store)
+    assert predictions.shape == (60, problem.dataset.task.num_outputs)
+    assert np.isfinite(predictions).all()
+    if kind == "binary":
+        np.testing.assert_allclose(predictions.sum(axis=1), 1, atol=1e-6)
+    if name in ("concat", "average", "stack"):
+        guess = _oof(Candidate(Spec.of("baseline")), problem, shared_store)
+        assert problem.metric.score(problem.y, predictions) > problem.metric.score(problem.y, guess)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_the_targets_of_validation_rows_leave_their_predictions_unchanged(name: str, tmp_path: Path) -> None:
+    dataset = mixed_dataset("binary", rows=60)
+    problem = _problem(dataset)
+    fold = problem.folds[0]
+    turned = dataset.y.copy()
+    turned[fold.valid] = 1 - turned[fold.valid]
+    candidate = _candidate(name, "binary")
+    seen = next(evaluate(candidate, problem, Store(tmp_path / "a"), deadline=NEVER, threads=1))
+    other = Problem(dataset.with_targets(turned), problem.folds, problem.metric, problem.seed)
+    again = next(evaluate(candidate, other, Store(tmp_path / "b"), deadline=NEVER, threads=1))
+    np.testing.assert_array_equal(seen.predictions, again.predictions)
+
+
+@pytest.mark.parametrize("name", [name for name in FUSIONS if name != "baseline"])
+def test_the_artifact_predicts_what_the_search_saw(name: str, tmp_path: Path, shared_store: Store) -> None:
+    """Each fold's model, applied again from the artifact's files, gives its out-of-fold predictions."""
+    problem = _problem(mixed_dataset("binary", rows=60))
+    candidate = _candidate(name, "binary")
+    results = list(evaluate(candidate, problem, shared_store, deadline=NEVER, threads=1))
+    first = results[0]
+    report = Report(candidate.key, "done", 1.0, (1.0,), 0, 0, 0, 0, outputs=(first.output,), nodes=first.nodes)
+    ensemble = Ensemble(((Trial(candidate, report), 1.0),), 1.0, first.predictions)
+    save(make_manifest(problem, shared_store, ensemble), shared_store, tmp_path / "artifact")
+    artifact = load(tmp_path / "artifact")
+    frame = problem.dataset.frame.iloc[problem.folds[0].valid].reset_index(drop=True)
+    np.testing.assert_allclose(artifact.run(frame), first.predictions, atol=1e-5)
+    np.testing.assert_allclose(artifact.run(frame.iloc[3:4].reset_index(drop=True)), first.predictions[3:4], atol=1e-4)
+    assert artifact.run(frame.iloc[:0]).shape == (0, 2)
+
+
+def test_a_second_candidate_that_shares_a_backbone_costs_its_head_only(tmp_path: Path) -> None:
+    problem, store = _problem(mixed_dataset("binary", rows=60)), Store(tmp_path)
+    _oof(_candidate("backbone", "binary"), problem, store)
+    assert store.misses == 2  # the net, once a fold
+    _oof(_candidate("deep_features", "binary"), problem, store)
+    assert store.misses == 2 + 2 * 3  # reducer, encoder and head; the net comes from the store
+    assert store.hits == 2
+    again = Store(tmp_path)
+    _oof(_candidate("deep_features", "binary"), problem, again)
+    assert (again.misses, again.hits) == (0, 2 * 4)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_a_passed_deadline_is_out_of_time(name: str, tmp_path: Path) -> None:
+    problem = _problem(mixed_dataset("binary", rows=40))
+    with pytest.raises(OutOfTime):
+        next(
+            evaluate(
+                _candidate(name, "binary"), problem, Store(tmp_path), deadline=Deadline.after(-1), threads=1
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("candidate", "rule"),
+    [
+        (Candidate(Spec.of("concat"), classical=TREE), "concat needs encoders and a classical model"),
+        (Candidate(Spec.of("backbone"), backbones=(NET, NET)), "backbone needs one backbone and nothing else"),
+        (Candidate(Spec.of("average"), members=(Candidate(Spec.of("baseline")),)), "average needs two members or more"),
+        (
+            Candidate(Spec.of("stack"), members=(_candidate("average", "binary"), _candidate("concat", "binary"))),
+            "stack needs members that are not decision-level fusions themselves",
+        ),
+    ],
+)
+def test_a_candidate_that_breaks_its_fusions_rule_is_refused(candidate: Candidate, rule: str, tmp_path: Path) -> None:
+    problem = _problem(mixed_dataset("binary", rows=40))
+    with pytest.raises(SpaceError, match=rule):
+        next(evaluate(candidate, problem, Store(tmp_path), deadline=NEVER, threads=1))
+
+
+def test_levels_are_told_by_name() -> None:
+    levels = {name: level_of(_candidate(name, "binary")) for name in FUSIONS}
+    assert levels == {
+        "baseline": "none",
+        "backbone": "none",
+        "concat": "data",
+        "deep_features": "model",
+        "average": "decision",
+        "weighted": "decision",
+        "stack": "decision",
+    }

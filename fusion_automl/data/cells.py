@@ -161,7 +161,7 @@ def text(column: pd.Series[Any]) -> Converted:
 
 
 # Nanoseconds in 64 bits reach from 1677 to 2262; dates outside (9999-12-31 for "never") count as missing.
-_FIRST_MOMENT, _LAST_MOMENT = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
+_FIRST_MOMENT, _LAST_MOMENT = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
 
 
 def moments(column: pd.Series[Any]) -> Converted:
@@ -175,7 +175,7 @@ def moments(column: pd.Series[Any]) -> Converted:
         words = [None if w is not None and w.strip() in MISSING_WORDS else w for w in words]
         parsed = pd.to_datetime(np.array(words, dtype=object), format="ISO8601", errors="coerce", utc=True)
         bad = [row for row in np.flatnonzero(parsed.isna()).tolist() if words[row] is not None]
-    values = parsed.tz_localize(None).to_numpy().astype("datetime64[us]")
+    values = parsed.tz_localize(None).to_numpy(copy=True)
     values[(values < _FIRST_MOMENT) | (values > _LAST_MOMENT)] = np.datetime64("NaT")
     return Converted(values.astype("datetime64[ns]"), bad)
 

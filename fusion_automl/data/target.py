@@ -137,7 +137,10 @@ def encode_target(column: pd.Series[Any], task: Task, *, where: str) -> npt.NDAr
     """
     missing = np.flatnonzero(missing_targets(column))
     if len(missing):
-        raise DataError(f"{where}: target '{task.target}' is missing in row {missing[0]} (rows count from 0).")
+        raise DataError(
+            f"{where}: target '{task.target}' is missing in row {missing[0]} (rows count from 0; {len(missing)} such rows). "
+            f"Fill it or leave these rows out."
+        )
     if not task.is_classification:
         return _values(column, task, where)
     codes = {cells.word(label): code for code, label in enumerate(task.classes)}

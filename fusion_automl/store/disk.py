@@ -111,8 +111,8 @@ class Store:
         output = np.load(folder / f"{ref.output}.npy", mmap_mode="r", allow_pickle=False)
         if (folder / "rows.npy").exists():
             known = np.load(folder / "rows.npy", allow_pickle=False)
-            rows = np.searchsorted(known, rows)
-            if rows.max(initial=-1) >= len(known):
+            wanted, rows = rows, np.searchsorted(known, rows).clip(max=len(known) - 1)
+            if not np.array_equal(known[rows], wanted):
                 raise KeyError(f"{ref.node} has no {ref.output} for some of the rows asked for")
         return np.asarray(output[rows])
 

@@ -1,0 +1,54 @@
+"""A run with a small artifact over columns of every kind, made once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from fusion_automl.candidate import Candidate, Spec
+from fusion_automl.data.split import make_split
+from fusion_automl.deadline import Deadline
+from fusion_automl.evaluate import Problem
+from fusion_automl.finish import finish
+from fusion_automl.metrics import metric_for
+from fusion_automl.search.problem import write_problem
+from fusion_automl.search.trial import TrialRunner
+from fusion_automl.task import TaskKind
+from tests.contracts.rows import mixed_dataset
+
+CANDIDATES = (
+    Candidate(
+        fusion=Spec.of("concat"),
+        encoders=(Spec.of("onehot"), Spec.of("pixels"), Spec.of("series_stats")),
+        classical=Spec.of("logistic"),
+    ),
+    Candidate(fusion=Spec.of("concat"), encoders=(Spec.of("ordinal"),), classical=Spec.of("random_forest")),
+)
+REGRESSION = (Candidate(fusion=Spec.of("concat"), encoders=(Spec.of("onehot"),), classical=Spec.of("ridge")),)
+
+
+def make_run(run: Path, kind: TaskKind, candidates: tuple[Candidate, ...]) -> Path:
+    """A run folder with an artifact, as `fit` leaves it, without a search."""
+    dataset = mixed_dataset(kind)
+    problem = Problem(dataset, make_split(dataset, num_folds=3, seed=0), metric_for(dataset.task, None), 0)
+    write_problem(run, problem, {"budget": 60.0, "space": "default", "notes": []})
+    runner = TrialRunner(run, threads=1)
+    for candidate in candidates:
+        report = runner.run(candidate, deadline=Deadline.never(), on_fold=lambda *_: None, may_end_process=False)
+        assert report.status == "done", report.reason
+    deadline = Deadline.after(30)
+    started = time.monotonic()
+    finish(run, problem, deadline=deadline, budget=60, started=started, test=None, notes=[], interrupted=False)
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("serve") / "shirts", "binary", CANDIDATES)
+
+
+@pytest.fixture(scope="session")
+def regression_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("serve") / "prices", "regression", REGRESSION)

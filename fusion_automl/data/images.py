@@ -43,7 +43,7 @@ def _decode(cell: bytes | str, *, size: int, channels: int) -> npt.NDArray[np.ui
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
-            picture = Image.open(io.BytesIO(content))
+            picture: Image.Image = Image.open(io.BytesIO(content))
         if picture.width * picture.height > MAX_PIXELS:
             raise DataError(
                 f"the image has {picture.width} x {picture.height} pixels, more than the {MAX_PIXELS:,} allowed. "

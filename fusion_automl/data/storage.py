@@ -20,7 +20,10 @@ def _file_system(path: str) -> tuple[Any, str]:
     """The file system that `path` lies on, and the path as that system knows it."""
     import fsspec
 
-    found: tuple[Any, str] = fsspec.core.url_to_fs(path, **(S3_OPTIONS if path.startswith("s3://") else {}))
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(path, **(S3_OPTIONS if path.startswith("s3://") else {}))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}. Expected a local path or a URI such as s3://bucket/file.parquet.") from error
     return found
 
 

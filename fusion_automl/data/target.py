@@ -138,8 +138,8 @@ def encode_target(column: pd.Series[Any], task: Task, *, where: str) -> npt.NDAr
     missing = np.flatnonzero(missing_targets(column))
     if len(missing):
         raise DataError(
-            f"{where}: target '{task.target}' is missing in row {missing[0]} (rows count from 0; {len(missing)} such rows). "
-            f"Fill it or leave these rows out."
+            f"{where}: target '{task.target}' is missing in row {missing[0]} (rows count from 0; {len(missing)} "
+            f"such rows). Fill it or leave these rows out."
         )
     if not task.is_classification:
         return _values(column, task, where)

@@ -195,6 +195,11 @@ def test_a_missing_path_is_told(tmp_path: Path, name: str) -> None:
         read_table(tmp_path / name)
 
 
+def test_an_unknown_protocol_is_told() -> None:
+    with pytest.raises(DataError, match=r"^foo://a\.csv: Protocol not known: foo\. Expected a local path or a URI"):
+        read_table("foo://a.csv")
+
+
 WRONG_TABLES = [
     (pd.DataFrame([[1, 2]], columns=["a", "a"]), r"^DATA: column names must differ"),
     (pd.DataFrame([[1, 2]], columns=[1, "1"]), r"these occur more than once: 1"),

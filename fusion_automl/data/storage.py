@@ -20,6 +20,8 @@ def _file_system(path: str) -> tuple[Any, str]:
     """The file system that `path` lies on, and the path as that system knows it."""
     import fsspec
 
+    if path.startswith("s3:") and not path.removeprefix("s3://").partition("/")[0]:
+        raise DataError(f"{path}: names no bucket. Expected s3://bucket/file.parquet.")
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(path, **(S3_OPTIONS if path.startswith("s3://") else {}))
     except ValueError as error:

@@ -200,6 +200,12 @@ def test_an_unknown_protocol_is_told() -> None:
         read_table("foo://a.csv")
 
 
+@pytest.mark.parametrize("uri", ["s3://", "s3:///a.csv"])
+def test_a_uri_without_a_bucket_is_told(uri: str) -> None:
+    with pytest.raises(DataError, match=rf"^{uri}: names no bucket\. Expected s3://bucket/file\.parquet"):
+        read_table(uri)
+
+
 WRONG_TABLES = [
     (pd.DataFrame([[1, 2]], columns=["a", "a"]), r"^DATA: column names must differ"),
     (pd.DataFrame([[1, 2]], columns=[1, "1"]), r"these occur more than once: 1"),

@@ -30,7 +30,7 @@ min_frequency = {int = [1, 10]}
 scale = {choice = ["standard", "quantile"]}
 
 [encoder.pixels]
-components = {choice = [0, 20, 50]}
+components = {choice = [20, 50]}
 
 [encoder.series_stats]
 
@@ -85,7 +85,7 @@ tasks = ["binary", "multiclass"]
 [[portfolio]]
 fusion = "stack"
 members = [
-    {fusion = "concat", encoders = {tabular = "ordinal", image = "pixels"}, classical = "ridge"},
+    {fusion = "concat", encoders = {tabular = "ordinal", image = {name="pixels", components=20}}, classical = "ridge"},
     {fusion = "concat", encoders = {series = "minirocket"}, classical = "lightgbm"},
     {fusion = "backbone", backbones = {text = "text_cnn"}},
 ]

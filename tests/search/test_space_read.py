@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fusion_automl.candidate import Spec
+from fusion_automl.classical.lightgbm import LightGBM
 from fusion_automl.errors import SpaceError
 from fusion_automl.search.read import read_space
 from fusion_automl.search.values import Choice, Fixed, FloatRange, IntRange
@@ -29,7 +30,11 @@ def test_values_are_read_in_the_type_of_the_default(tmp_path: Path) -> None:
 def test_a_portfolio_line_gets_the_defaults_of_all_that_is_searched(tmp_path: Path) -> None:
     first = small_space(tmp_path).entries[0].candidate
     assert first.classical == Spec.of(
-        "lightgbm", num_leaves=31, learning_rate=0.05, extra_trees=False, n_estimators=100
+        "lightgbm",
+        num_leaves=31,
+        learning_rate=LightGBM().learning_rate,
+        extra_trees=LightGBM().extra_trees,
+        n_estimators=100,
     )
     assert [spec.name for spec in first.encoders] == ["ordinal", "pixels", "series_stats", "minirocket"]
 
@@ -48,25 +53,34 @@ MISTAKES = [
         "[classical.lightgbm] num_leaves: int needs [low, high] with low < high, got [64, 4].",
     ),
     ("{int = [4, 64], log = true}", "{int = [0, 64], log = true}", "true only where low > 0"),
+    ("{int = [4, 64], log = true}", "{float = [4, 64]}", "so float is not a range of it, got {'float': [4, 64]}."),
     (
         "{int = [4, 64], log = true}",
-        "{float = [4, 64]}",
-        "num_leaves: its default is 15, so float is not a range of it",
+        "{int = [4.5, 64]}",
+        f"num_leaves: expected int like {LightGBM().num_leaves}, got 4.5.",
     ),
-    ("{int = [4, 64], log = true}", "{int = [4.5, 64]}", "num_leaves: expected int like 15, got 4.5."),
     ("{int = [4, 64], log = true}", "{choice = [31, 31]}", "a choice needs different values"),
     ("{int = [4, 64], log = true}", "{choise = [31]}", "unknown key 'choise'. Did you mean 'choice'?"),
-    ("n_estimators = 100", 'n_estimators = "100"', "n_estimators: expected int like 500, got '100'."),
-    ("n_estimators = 100", "n_estimators = true", "n_estimators: expected int like 500, got True."),
+    (
+        "n_estimators = 100",
+        'n_estimators = "100"',
+        f"n_estimators: expected int like {LightGBM().n_estimators}, got '100'.",
+    ),
+    (
+        "n_estimators = 100",
+        "n_estimators = true",
+        f"n_estimators: expected int like {LightGBM().n_estimators}, got True.",
+    ),
     (
         "num_leaves = 31",
         "num_leaves = 65",
         "[[portfolio]] 1 classical: lightgbm.num_leaves: 65 is not in [classical.lightgbm]: 4 .. 64 (log).",
     ),
     (
-        "{int = [4, 64], log = true}",
-        "{int = [20, 64]}",
-        "members 2 classical: lightgbm.num_leaves: the default 15 is not in [classical.lightgbm]: 20 .. 64.",
+        "{float = [0.01, 0.3], log = true}",
+        "{float = [0.8, 0.9]}",
+        "[[portfolio]] 1 classical: lightgbm.learning_rate: the default "
+        f"{LightGBM().learning_rate} is not in [classical.lightgbm]: 0.8 .. 0.9.",
     ),
     (
         "num_leaves = 31",

@@ -14,6 +14,7 @@ from fusion_automl.errors import UserError
 
 OPEN_PATHS = frozenset({"/healthz"})
 """What a load balancer may ask without a token."""
+REFUSAL = "Send the header 'Authorization: Bearer TOKEN' with the token that the service was started with."
 
 
 def make_token() -> str:
@@ -53,13 +54,7 @@ class TokenDoor:
         elif is_allowed(Headers(scope=scope).get("authorization"), self.expected):
             await self.app(scope, receive, send)
         else:
-            refusal = JSONResponse(
-                {
-                    "detail": "Send the header 'Authorization: Bearer TOKEN' with the token that the service was started with."
-                },
-                status_code=401,
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            refusal = JSONResponse({"detail": REFUSAL}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
             await refusal(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:

@@ -22,8 +22,8 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Runs `predict` in a thread, one call at a time, over the rows of all requests that came during the call before.
 
-    A lone request starts at once, so nobody waits for a window to close, and calls grow with the load. Requests are never
-    split: a call takes as many, in order, as stay within `max_rows`, and at least one.
+    A lone request starts at once, so nobody waits for a window to close, and calls grow with the load. Requests are
+    never split: a call takes as many, in order, as stay within `max_rows`, and at least one.
     """
 
     def __init__(self, predict: Callable[[pd.DataFrame], Floats], *, max_rows: int) -> None:

@@ -21,7 +21,7 @@ NAME = "fusion_automl"
 TOKEN_VARIABLE = "FUSION_AUTOML_TOKEN"
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 MAX_ONGOING_REQUESTS = 128
-"""Requests at once in a replica; what it cannot run yet it joins into the next batch. Ray's default of 5 keeps batches small."""
+"""Requests at once in a replica, which joins those that wait into its next batch; Ray's default of 5 is too few."""
 
 
 def application(args: dict[str, str]) -> Any:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from fusion_automl.data.cells import short
 from fusion_automl.data.conform import conform, row_errors
+from fusion_automl.data.images import image_errors
 from fusion_automl.data.plain import from_plain
 from fusion_automl.data.schema import Schema
 from fusion_automl.errors import DataError
@@ -52,10 +53,10 @@ def read_rows(body: bytes, schema: Schema) -> pd.DataFrame:
     try:
         conformed = conform(frame, schema, where="rows")
     except DataError:
-        conformed = None
-    if conformed is None or schema.names("image"):
         _refuse(_field(error.row, error.column, error.message) for error in row_errors(frame, schema))
-    assert conformed is not None, "row_errors finds what conform refuses"
+        raise
+    for name in schema.names("image"):
+        _refuse(_field(row, name, message) for row, message in image_errors(conformed[name].to_numpy()))
     return conformed
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import secrets
@@ -18,6 +20,13 @@ from fusion_automl.errors import FusionError, UserError
 from fusion_automl.serve.auth import check_token, digest, make_token
 
 REQUEST_TIMEOUT_SECONDS = 60.0
+DRAIN_SECONDS = 15.0
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    # Ray listens on all addresses of a machine unless it believes that there are no others; this makes it believe so.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +37,18 @@ class Service:
     token: str
 
     def stop(self) -> None:
+        """Lets requests in flight end, then ends every process of this Ray."""
         import ray
         from ray import serve
 
-        serve.shutdown()
-        ray.shutdown()
+        # Ray says on standard output that the controller died, which it was asked to.
+        with contextlib.redirect_stdout(io.StringIO()):
+            if ray.is_initialized():
+                # Where the signal went to Ray's processes as well, Serve waits half a minute for the dead.
+                drain = threading.Thread(target=serve.shutdown, daemon=True)
+                drain.start()
+                drain.join(DRAIN_SECONDS)
+            ray.shutdown()
 
 
 def run(
@@ -44,10 +60,11 @@ def run(
     block: bool = True,
     on_ready: Callable[[str], None] | None = None,
 ) -> Service:
-    """Serves the artifact at `path`, a run folder or an artifact folder, over HTTP; with `block` until Ctrl-C or SIGTERM.
+    """Serves the artifact at `path`, a run or artifact folder, over HTTP; with `block` until Ctrl-C or SIGTERM.
 
-    Without a `token` one is made. `on_ready` is called once, when requests are answered, with what to tell the user: the
-    address, and the token if it was made here. Raises UserError for a path, port or token that will not do.
+    Without a `token` one is made. `on_ready` is called once, when requests are answered, with what to tell the user:
+    the address, and the token if it was made here. Raises UserError for a path, port or token that will not do, and
+    FusionError where the model does not start.
     """
     folder = find_artifact(path).resolve()
     read_manifest(folder)  # checked here, where the answer is one sentence and comes before Ray starts
@@ -57,30 +74,35 @@ def run(
     _check_port(host, port)
     service = Service(f"http://{host}:{port}", token)
     try:
-        _start(folder, digest(token), host=host, port=port)
-        if on_ready:
-            on_ready(_greeting(service, folder, made=made))
+        cores = len(os.sched_getaffinity(0))
+        # The proxy that takes the requests has no reserved core, so it is left one where there are two.
+        model_cores = max(1, cores - 1)
+        _start_ray(cores, threads=model_cores)
         if block:
-            _wait_for_signal()
+            _sigterm_is_ctrl_c()
+        _deploy(folder, digest(token), host=host, port=port, cores=model_cores)
     except BaseException:
         service.stop()
         raise
+    if on_ready:
+        on_ready(_greeting(service, folder, made=made))
     if block:
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
         service.stop()
     return service
 
 
-def _start(folder: Path, token_digest: bytes, *, host: str, port: int) -> None:
+def _start_ray(cores: int, *, threads: int) -> None:
+    """Starts a Ray that nobody else can reach, with processes of so many threads."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # Ray sets it later, when NumPy has already made its threads
+    for name, value in RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
     if "RAY_AUTH_MODE" not in os.environ:
         # A token that only this process and its children know: no other user of the machine can talk to this Ray.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
-    from ray import serve
 
-    from fusion_automl.serve.deployment import NAME, QUIET, bind
-
-    cores = len(os.sched_getaffinity(0))
     ray.init(
         address="local",
         num_cpus=cores,
@@ -89,20 +111,33 @@ def _start(folder: Path, token_digest: bytes, *, host: str, port: int) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+
+
+def _sigterm_is_ctrl_c() -> None:
+    """Lets the signal of schedulers and containers end the service as Ctrl-C does, once `ray.init` has set its own."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _deploy(folder: Path, token_digest: bytes, *, host: str, port: int, cores: int) -> None:
+    """Returns when requests are answered. Raises FusionError where the model does not start."""
+    from ray import serve
+
+    from fusion_automl.serve.deployment import NAME, QUIET, bind
+
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(
         proxy_location="HeadOnly",
         http_options={"host": host, "port": port, "request_timeout_s": REQUEST_TIMEOUT_SECONDS},
         logging_config=QUIET,
     )
-    # The proxy that takes the requests has no reserved core, so it is left one where there are two.
-    app = bind(str(folder), token_digest, cpus=max(1, cores - 1))
+    app = bind(str(folder), token_digest, cpus=cores)
     try:
         serve.run(app, name=NAME)
     except RuntimeError as error:
-        status = serve.status().applications.get(NAME)
-        reason = status.message if status else str(error)
-        raise FusionError(f"the service did not start: {reason.strip().splitlines()[-1]}") from error
+        deployment = serve.status().applications[NAME].deployments[NAME]
+        reason = deployment.message.strip().splitlines()[-1]
+        raise FusionError(f"{folder}: the model did not start ({reason}).") from error
 
 
 def _check_port(host: str, port: int) -> None:
@@ -114,20 +149,9 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _greeting(service: Service, folder: Path, *, made: bool) -> str:
-    lines = [f"Serving {folder} on {service.url} until Ctrl-C. Columns: {service.url}/v1/schema"]
+    lines = [f"Serving {folder} on {service.url} until Ctrl-C."]
     if made:
         lines.append(f"Token, made for this service and shown once: {service.token}")
     token = service.token if made else "$FUSION_AUTOML_TOKEN"
-    lines.append(f"Try: curl -H 'Authorization: Bearer {token}' {service.url}/v1/model".replace("'", '"'))
+    lines.append(f'Try: curl -H "Authorization: Bearer {token}" {service.url}/v1/schema')
     return "\n".join(lines)
-
-
-def _wait_for_signal() -> None:
-    """Returns at Ctrl-C or SIGTERM."""
-    stopped = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        stopped.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -105,7 +105,9 @@ def _ask(test: Path, token: str, server: subprocess.Popen[bytes]) -> None:
         data=json.dumps({"rows": [plain]}).encode(),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
-    print(f"\n$ curl -H 'Authorization: Bearer ...' http://127.0.0.1:{PORT}/v1/predict -d '{{\"rows\": [<one digit>]}}'")
+    print(
+        f"\n$ curl -H 'Authorization: Bearer ...' http://127.0.0.1:{PORT}/v1/predict -d '{{\"rows\": [<one digit>]}}'"
+    )
     with urllib.request.urlopen(request, timeout=30) as answer:
         print(json.dumps(json.load(answer), indent=1))
     print(f"\nThe digit was a {row['digit']}.", flush=True)

@@ -21,7 +21,7 @@ from fusion_automl.search.clock import DEFAULT_BUDGET
 _TARGET = "target"
 
 
-class _FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class _FusionEstimator(BaseEstimator):
     """`fit` runs a search of `budget`; `result_` holds its summary and `artifact_` the ensemble.
 
     X may be a pandas, polars or Arrow table, or a NumPy array. Without `out` the run folder is a temporary one.
@@ -84,7 +84,7 @@ class _FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn shi
         return self.artifact_.predict(_table(X))
 
 
-class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]  # as above
+class FusionClassifier(ClassifierMixin, _FusionEstimator):
     """Searches for the best fusion that tells classes apart."""
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -100,7 +100,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         return self.artifact_.probabilities(_table(X))
 
 
-class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]  # as above
+class FusionRegressor(RegressorMixin, _FusionEstimator):
     """Searches for the best fusion that predicts a number."""
 
     _task_kind = "regression"

@@ -26,7 +26,7 @@ from fusion_automl.deadline import Deadline
 from fusion_automl.errors import DataError, RunError, UserError
 from fusion_automl.evaluate import Problem
 from fusion_automl.finish import Result, finish
-from fusion_automl.metrics import metric_for
+from fusion_automl.metrics import METRICS, VALUES, metric_for
 from fusion_automl.search.clock import DEFAULT_BUDGET, make_clock, parse_budget
 from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.plan import Listener, Plan
@@ -36,7 +36,6 @@ from fusion_automl.target import is_skewed
 
 Engine = Literal["inline", "ray"]
 ENGINES: dict[str, str] = {"inline": "fusion_automl.search.inline", "ray": "fusion_automl.search.tune"}
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +106,14 @@ def fit(
         dataset = problem.dataset
         test_rows = None if test is None else prepare_rows(test, dataset.schema, dataset.task, where="--test")
         if test_rows and test_rows[1] is None:
-            raise DataError(f"--test: it has no column '{dataset.task.target}', the target; without it there is no score.")
+            raise DataError(
+                f"--test: it has no column '{dataset.task.target}', the target; without it there is no score."
+            )
         local = read_space(job.settings["space"]).restrict(
-            dataset.schema, dataset.task, len(dataset), skewed=not dataset.task.is_classification and is_skewed(dataset.y)
+            dataset.schema,
+            dataset.task,
+            len(dataset),
+            skewed=not dataset.task.is_classification and is_skewed(dataset.y),
         )
         clock = make_clock(job.settings["budget"])
         deadline = Deadline(started + job.seconds_left)
@@ -157,6 +161,8 @@ def _begin(
     if folds is not None and folds < 1:
         raise UserError(f"--folds: got {folds}, expected 1 (a single holdout) or more.")
     read_space(settings["space"])
+    if columns["task_kind"] is None and metric in METRICS and METRICS[metric].tasks == VALUES:
+        columns = {**columns, "task_kind": "regression"}  # few whole numbers would else be taken for classes
     prepared = prepare(data, target=target, **columns)
     dataset = prepared.dataset
     num_folds = folds or choose_num_folds(len(dataset), settings["budget"])
@@ -216,7 +222,9 @@ def _only_driver(run: Path) -> Iterator[None]:
         with FileLock(run / ".lock", timeout=0.2):
             yield
     except Timeout:
-        raise RunError(f"{run}: another fit is at work in this folder. Wait for it, or name another with --out.") from None
+        raise RunError(
+            f"{run}: another fit is at work in this folder. Wait for it, or name another with --out."
+        ) from None
 
 
 class Quiet:

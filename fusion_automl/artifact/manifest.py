@@ -1,6 +1,6 @@
 """The manifest of an artifact: what it predicts from what, who its members are, and the SHA-256 of every other file.
 
-    ARTIFACT/manifest.json    ARTIFACT/nodes/<key>/{node.json, stats.json, state/...}
+ARTIFACT/manifest.json    ARTIFACT/nodes/<key>/{node.json, stats.json, state/...}
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def read_manifest(folder: Path) -> Manifest:
     """Reads a manifest and checks every file against it. Raises ArtifactError where something is missing or changed."""
     path = folder / MANIFEST
     if not path.exists():
-        raise ArtifactError(f"{folder}: not an artifact (it has no {MANIFEST}). Give a run folder or its artifact/ folder.")
+        raise ArtifactError(
+            f"{folder}: not an artifact (it has no {MANIFEST}). Give a run folder or its artifact/ folder."
+        )
     try:
         value: dict[str, Any] = json.loads(path.read_text())
         version = int(value["format_version"])
@@ -138,4 +140,6 @@ def _check_files(folder: Path, expected: dict[str, str]) -> None:
             raise ArtifactError(f"{folder}: the file {name} was changed after it was saved. Copy the artifact again.")
     extra = sorted(set(found) - set(expected))
     if extra:
-        raise ArtifactError(f"{folder}: the file {extra[0]} is not in the manifest. Remove it or copy the artifact again.")
+        raise ArtifactError(
+            f"{folder}: the file {extra[0]} is not in the manifest. Remove it or copy the artifact again."
+        )

@@ -93,7 +93,9 @@ def fit(
 
 
 @app.command()
-def leaderboard(run: Run, top: Annotated[int, typer.Option(help="How many lines.")] = 20, json_output: Json = False) -> None:
+def leaderboard(
+    run: Run, top: Annotated[int, typer.Option(help="How many lines.")] = 20, json_output: Json = False
+) -> None:
     """Show every candidate that was tried, best first.
 
     Example: fusion-automl leaderboard runs/houses --top 10

@@ -73,7 +73,9 @@ class Progress:
             table.add_row(str(rank), f"{score:.4f}", candidate.describe())
         now = time.monotonic()
         running = [
-            Text(f"  trying {candidate.describe()}  {now - since:.0f} s, folds {' '.join(f'{s:.4f}' for s in folds) or '-'}")
+            Text(
+                f"  trying {candidate.describe()}  {now - since:.0f} s, folds {' '.join(f'{s:.4f}' for s in folds) or '-'}"
+            )
             for candidate, since, folds in list(self._running.values())
         ]
         left = self._seconds_left()

@@ -92,10 +92,14 @@ def summary(result: Mapping[str, Any]) -> None:
     if result["fusion_gain"]:
         line(f"fusing: {_verdict(result['fusion_gain'], metric, 'the best fused candidate against the best unfused')}")
     if result["ensemble_gain"]:
-        line(f"ensembling: {_verdict(result['ensemble_gain'], metric, 'the ensemble against the best single candidate')}")
+        line(
+            f"ensembling: {_verdict(result['ensemble_gain'], metric, 'the ensemble against the best single candidate')}"
+        )
     for modality, gain in result["modality_gains"].items():
         if gain:
-            line(f"{modality}: {_verdict(gain, metric, f'the best candidate with {modality} against the best without')}")
+            line(
+                f"{modality}: {_verdict(gain, metric, f'the best candidate with {modality} against the best without')}"
+            )
     if result["test"]:
         line("test scores:")
         scores(result["test"])

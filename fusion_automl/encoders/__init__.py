@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
 
-Matrix = npt.NDArray[np.float32] | scipy.sparse.csr_matrix
+Matrix: TypeAlias = npt.NDArray[np.float32] | scipy.sparse.csr_matrix
 """`(rows, features)` float32, dense or CSR."""
 
 

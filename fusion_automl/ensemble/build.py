@@ -13,6 +13,7 @@ from fusion_automl.ensemble.greedy import select
 from fusion_automl.ensemble.honest import Choose, best_single, cross_predict
 from fusion_automl.evaluate import Problem
 from fusion_automl.search.ledger import Ledger, Trial
+from fusion_automl.search.propose import BASELINE
 from fusion_automl.store.disk import Store
 
 Floats = npt.NDArray[np.float64]
@@ -49,13 +50,18 @@ class Pool:
         return self.honest(best_single(self.problem.metric))
 
 
-def build_ensemble(problem: Problem, ledger: Ledger, store: Store, *, max_row_seconds: float, seconds: float) -> Ensemble:
+def build_ensemble(
+    problem: Problem, ledger: Ledger, store: Store, *, max_row_seconds: float, seconds: float
+) -> Ensemble:
     """Chooses the ensemble among the trials that are done, in about `seconds`.
 
     Members that would make a prediction cost more than `max_row_seconds` a row are left out, lightest first; the best
     single one always stays.
     """
-    pool = Pool(problem, ledger, ledger.ranked()[:POOL])
+    ranked = ledger.ranked()
+    # A constant does no harm to a rank metric, so greedy selection would take the baseline for a filler.
+    learned = [trial for trial in ranked if trial is ranked[0] or trial.candidate != BASELINE]
+    pool = Pool(problem, ledger, learned[:POOL])
     # One selection on all rows and five for the honest score.
     each = seconds / 6
 

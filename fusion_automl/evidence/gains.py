@@ -74,9 +74,7 @@ class Evidence:
         """The best of `first` against the best of `second`."""
         if not first or not second:
             return None
-        predictions = [
-            Pool(self.problem, self.ledger, trials[:POOL]).honest_best() for trials in (first, second)
-        ]
+        predictions = [Pool(self.problem, self.ledger, trials[:POOL]).honest_best() for trials in (first, second)]
         return self._compare(*predictions)
 
     def fusion_gain(self) -> Gain | None:
@@ -94,7 +92,11 @@ class Evidence:
         modalities = self.problem.dataset.schema.modalities
         if len(modalities) < 2:
             return {}
-        uses = [(trial, modalities_of(trial.candidate)) for trial in self.trials if trial.candidate.fusion.name != "baseline"]
+        uses = [
+            (trial, modalities_of(trial.candidate))
+            for trial in self.trials
+            if trial.candidate.fusion.name != "baseline"
+        ]
         return {
             modality: self.gain(
                 [trial for trial, used in uses if modality in used],
@@ -105,6 +107,4 @@ class Evidence:
 
     def _compare(self, first: Any, second: Any) -> Gain:
         problem = self.problem
-        return paired_bootstrap(
-            problem.y, first, second, problem.metric, seed=problem.seed, deadline=self.deadline
-        )
+        return paired_bootstrap(problem.y, first, second, problem.metric, seed=problem.seed, deadline=self.deadline)

@@ -76,9 +76,7 @@ class Bench:
             bent = self.dataset.with_targets(bend.forward(self.dataset.y))
             data, holdout = bent.take(self.fold.fit), bent.take(self.fold.holdout)
             started = time.perf_counter()
-            fitted = backbone.fit(
-                data, holdout, seed=self._seed(node), deadline=self.share, threads=self.threads
-            )
+            fitted = backbone.fit(data, holdout, seed=self._seed(node), deadline=self.share, threads=self.threads)
             return self._made(node, fitted, bend, [], None, started)
 
         key = self._obtain(node, make)

@@ -16,7 +16,9 @@ class Concat:
     level: ClassVar[Level] = "data"
 
     def fit(self, candidate: Candidate, bench: Bench, *, learn_from: LearnFrom) -> Ref:
-        expect(bool(candidate.encoders) and candidate.classical is not None, candidate, "encoders and a classical model")
+        expect(
+            bool(candidate.encoders) and candidate.classical is not None, candidate, "encoders and a classical model"
+        )
         assert candidate.classical is not None
         inputs = [bench.encode(spec) for spec in candidate.encoders]
         return bench.head(candidate.classical, inputs, candidate.target, learn_from=learn_from)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
 from fusion_automl.search.ledger import Ledger, Report, Status
@@ -11,27 +13,37 @@ from fusion_automl.search.worker import Worker, WorkerDied
 
 MIN_SECONDS_PER_TRIAL = 0.5
 """With less time than this left no new trial is started."""
+BASELINE_SECONDS = 10.0
+"""Far more than a constant takes; a bound all the same."""
 
 
 def search(plan: Plan, listener: Listener) -> None:
-    """Runs trials until the deadline, `max_trials`, or the end of the space. The results are in the ledger."""
+    """Runs trials until the deadline, `max_trials`, or the end of the space. The results are in the ledger.
+
+    The baseline is always evaluated, however late it is, so that there is a result. Raises FusionError where a worker
+    process cannot be started.
+    """
     ledger = Ledger(plan.run)
     worker = Worker(plan.run, plan.threads)
     try:
         proposer = Proposer(plan.space, ledger, seed=plan.seed, num_folds=plan.num_folds)
-        while plan.deadline.seconds_left() > MIN_SECONDS_PER_TRIAL and not used_up(plan, ledger):
-            proposal = proposer.ask(seconds_left=plan.deadline.seconds_left())
-            if proposal is None:
-                break
+        worker.wait_ready()
+        while proposal := proposer.ask(seconds_left=plan.deadline.seconds_left()):
             candidate = proposal.candidate
-            listener.started(candidate)
             deadline = plan.deadline.within(plan.max_seconds_per_trial)
+            if candidate == BASELINE:
+                deadline = Deadline.after(BASELINE_SECONDS)
+            elif deadline.seconds_left() < MIN_SECONDS_PER_TRIAL or used_up(plan, ledger):
+                break
+            listener.started(candidate)
             try:
-                worker.run(candidate, deadline, lambda fold, score: listener.fold_done(candidate, fold, score))  # noqa: B023
+                worker.run(candidate, deadline, partial(listener.fold_done, candidate))
             except WorkerDied as error:
                 worker.end()
                 record_death(ledger, candidate, deadline, str(error))
-                worker = Worker(plan.run, plan.threads)
+                if plan.deadline.seconds_left() > MIN_SECONDS_PER_TRIAL:
+                    worker = Worker(plan.run, plan.threads)
+                    worker.wait_ready()
             trial = ledger.get(candidate.key)
             assert trial is not None, "a worker answers only after it recorded the trial"
             proposer.tell(candidate.key, trial.report)

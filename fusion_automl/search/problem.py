@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-
 from fusion_automl.data.files import read_dataset, write_dataset
 from fusion_automl.data.split import folds_from_table, split_table
 from fusion_automl.errors import RunError

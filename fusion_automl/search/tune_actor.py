@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,11 @@ from ray import tune
 
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
+from fusion_automl.evaluate import FoldResult
+from fusion_automl.search.ledger import Report
 from fusion_automl.search.trial import TrialRunner
+
+LOG_FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
 
 
 class TrialActor(tune.Trainable):
@@ -24,8 +30,10 @@ class TrialActor(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._runner = TrialRunner(Path(config["run"]), threads=config["threads"])
-        self._folds = None
+        run = Path(config["run"])
+        logging.basicConfig(filename=run / "worker.log", level=logging.INFO, format=LOG_FORMAT)
+        self._runner = TrialRunner(run, threads=config["threads"])
+        self._folds: Generator[FoldResult, None, Report] | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._folds = None

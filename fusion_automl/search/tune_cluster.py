@@ -42,8 +42,10 @@ def share_out(nodes: Sequence[Mapping[str, float]], max_concurrent: int | None) 
     number = min(max_concurrent or total, total)
     cpus = min(total // number, min(cpus for cpus, _ in usable))
     # Ray counts in ten-thousandths, and three times 0.3334 would not fit on one GPU.
-    gpus = min(math.floor(1e4 / math.ceil((node_cpus // cpus) / node_gpus)) / 1e4 if node_gpus else 0.0
-               for node_cpus, node_gpus in usable)
+    gpus = min(
+        math.floor(1e4 / math.ceil((node_cpus // cpus) / node_gpus)) / 1e4 if node_gpus else 0.0
+        for node_cpus, node_gpus in usable
+    )
     return Slots(number, cpus, gpus)
 
 
@@ -58,7 +60,9 @@ def joined(address: str | None, *, threads: int) -> Iterator[None]:
         yield
         return
     if address is not None and "://" in address:
-        raise UserError(f"--address: got '{address}', expected HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto.")
+        raise UserError(
+            f"--address: got '{address}', expected HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto."
+        )
     private = address is None and "RAY_ADDRESS" not in os.environ
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if private:
@@ -73,7 +77,9 @@ def joined(address: str | None, *, threads: int) -> Iterator[None]:
         with _signals_kept():
             ray.init(**({"address": address} | settings))
     except ConnectionError as error:
-        raise UserError(f"--address: no Ray cluster answers at '{address or os.environ['RAY_ADDRESS']}' ({error}).") from None
+        raise UserError(
+            f"--address: no Ray cluster answers at '{address or os.environ['RAY_ADDRESS']}' ({error})."
+        ) from None
     try:
         yield
     finally:

@@ -20,13 +20,18 @@ from typing import IO, Any
 
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
+from fusion_automl.errors import FusionError
 
 KILL_AFTER_SECONDS = 3.0
 """After a trial's deadline: one second more than the worker's own timer."""
+START_SECONDS = 300.0
+"""Loading libraries takes seconds; loading a large table from a slow disk takes longer."""
 
 
 def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
     """Answers requests until there are no more."""
+    import skops.io  # noqa: F401  # brings scikit-learn and torch; seconds that the first trial should not pay
+
     from fusion_automl.search.trial import TrialRunner
 
     def say(**values: Any) -> None:
@@ -76,7 +81,6 @@ class Worker:
             )
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
-        self._ready = False
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -95,15 +99,15 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def wait_ready(self, deadline: Deadline) -> None:
-        """Waits for the worker to have loaded the data. Raises WorkerDied."""
-        if not self._ready:
-            self._next(deadline)
-            self._ready = True
+    def wait_ready(self) -> None:
+        """Waits for the worker to have loaded libraries and data. Raises FusionError where it cannot."""
+        try:
+            self._next(Deadline.after(START_SECONDS))
+        except WorkerDied as error:
+            raise FusionError(f"the worker process did not start: {error}") from None
 
     def run(self, candidate: Candidate, deadline: Deadline, on_fold: Callable[[int, float], None]) -> None:
         """Has a candidate evaluated and recorded. Raises WorkerDied."""
-        self.wait_ready(deadline)
         assert self._process.stdin is not None
         request = {"candidate": candidate.to_json(), "seconds": min(deadline.seconds_left(), 1e9)}
         try:

@@ -14,7 +14,9 @@ def _predictions(noise: float, y: np.ndarray, seed: int) -> np.ndarray:
 
 def test_a_clearly_better_model_is_told_apart() -> None:
     y = np.random.default_rng(0).normal(size=300)
-    gain = paired_bootstrap(y, _predictions(0.1, y, 1), _predictions(1.0, y, 2), METRICS["rmse"], seed=0, deadline=NEVER)
+    gain = paired_bootstrap(
+        y, _predictions(0.1, y, 1), _predictions(1.0, y, 2), METRICS["rmse"], seed=0, deadline=NEVER
+    )
     assert gain.value > 0.5 and gain.low > 0.5 and gain.p_value < 0.01
     assert gain.to_json()["test"] == "paired bootstrap over 300 rows, 1000 resamples"
 

@@ -182,7 +182,7 @@ class KernelBank:
 
         On one thread: the products are too small to share, and on a busy machine threads made them 6 times slower.
         """
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+        from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):
             return self._apply(x_BCT)

@@ -24,8 +24,8 @@ BLOCK = 2
 """Cells a side of a normalisation block."""
 LARGEST_SHARE = 0.2
 """Where L2-Hys clips a block's entries before it normalises again, as in the paper."""
-CHUNK_PIXELS = 2**18
-"""Pixels worked on at a time: their temporaries stay in the cache, 3 times faster than all at once."""
+CHUNK_PIXELS = 2**16
+"""Pixels worked on at a time, so that temporaries stay in the cache: 1.2 to 1.5 times faster than 4,000 images at once."""
 
 
 @dataclass(frozen=True, slots=True)

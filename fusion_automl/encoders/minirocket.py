@@ -180,7 +180,7 @@ class KernelBank:
     def apply(self, x_BCT: Floats) -> Floats:
         """`ppv_BF`, shares in [0, 1].
 
-        On one thread: the products are too small to share, and on a busy machine threads made them 6 times slower.
+        On one thread: the products are too small to share, and two threads took 6 times the CPU on a busy machine.
         """
         from threadpoolctl import threadpool_limits
 

@@ -68,7 +68,7 @@ class TabularColumns:
 def date_parts(moments: npt.NDArray[np.datetime64], first_day: float) -> Numbers:
     """`(rows, 6)` in the order of `DATE_PARTS`, nan where NaT; Monday is 0, hours and days have fractions.
 
-    Plain numpy, because six `.dt` accessors cost 0.3 ms for a single row.
+    Plain numpy, because six `.dt` accessors cost 1.2 ms for a single row where this costs 0.03.
     """
     days, months = moments.astype("datetime64[D]"), moments.astype("datetime64[M]")
     exact_days = moments.astype("datetime64[ns]").astype(np.int64) / 86_400e9

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 WORD = r"(?u)\b\w+\b"
-"""Words of one letter count too: +0.3 points of accuracy on rotten_tomatoes."""
+"""Words of one letter count too: +0.002 accuracy on rotten_tomatoes, -0.001 AUC on womens_clothing."""
 STATISTICS = ("characters", "words", "capitals", "digits", "exclamations", "questions")
 LARGEST_SCALED = 10.0
 
@@ -121,7 +121,7 @@ class DenseAxes:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
         with threadpool_limits(threads):
-            # 2 power iterations: 4 took 1.6 times as long for +0.004 AUC on womens_clothing at 100 components.
+            # 2 power iterations: 4 gained 0.004 AUC on womens_clothing and 0.015 accuracy on rotten_tomatoes, at more cost.
             _, _, axes = randomized_svd(X, min(components, *X.shape), n_iter=2, random_state=seed)
         spread = statistics.std(axis=0)
         return cls(axes.T.astype(np.float32), statistics.mean(axis=0), np.where(spread > 1e-6, spread, np.float32(1)))

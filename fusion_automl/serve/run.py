@@ -145,7 +145,8 @@ def _check_port(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
-        raise UserError(f"--port: {host}:{port} cannot be listened on ({error.strerror}). Choose another.") from None
+        reason = str(error.strerror).partition(" (while")[0]
+        raise UserError(f"--port: {host}:{port} cannot be listened on ({reason}). Choose another.") from None
 
 
 def _greeting(service: Service, folder: Path, *, made: bool) -> str:

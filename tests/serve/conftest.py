@@ -21,7 +21,7 @@ from tests.contracts.rows import mixed_dataset
 CANDIDATES = (
     Candidate(
         fusion=Spec.of("concat"),
-        encoders=(Spec.of("onehot"), Spec.of("pixels"), Spec.of("series_stats")),
+        encoders=(Spec.of("onehot"), Spec.of("pixels", components=0, size=8), Spec.of("series_stats")),
         classical=Spec.of("logistic"),
     ),
     Candidate(fusion=Spec.of("concat"), encoders=(Spec.of("ordinal"),), classical=Spec.of("random_forest")),

@@ -105,8 +105,8 @@ class FittedNet:
                 prediction = predict(self.net.head(embedding), is_classification=self.outputs.is_classification)
                 embeddings.append((embedding.mean(1) if embedding.ndim == 3 else embedding).cpu().numpy())
                 predictions.append(prediction.cpu().numpy())
-        prediction = np.concatenate(predictions)
-        return BackboneOutput(np.concatenate(embeddings), prediction * self.outputs.std + self.outputs.mean)
+        joined = np.concatenate(predictions) * self.outputs.std + self.outputs.mean
+        return BackboneOutput(np.concatenate(embeddings), joined)
 
     def save(self, folder: Path) -> None:
         """Writes `weights.safetensors` and `config.json` into an existing, empty folder."""

@@ -25,19 +25,17 @@ class TextCNN:
 
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    epochs: int = 12
+    epochs: int = 8
     patience: int = 3
     batch_size: int = 64
     dropout: float = 0.5
-    word_dropout: float = 0.1
+    word_dropout: float = 0.25
     word_size: int = 128
     num_filters: int = 100
     max_width: int = 5
     max_length: int = 200
 
-    def fit(
-        self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int
-    ) -> FittedTextCNN:
+    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTextCNN:
         from fusion_automl.backbones.nets.text import WordDropout
 
         reader = TextReader.fit(data.frame, data.schema.of_modality("text"), max_length=self.max_length)

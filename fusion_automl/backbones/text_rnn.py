@@ -26,18 +26,16 @@ class TextRNN:
     cell: str = "lstm"
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    epochs: int = 10
+    epochs: int = 7
     patience: int = 3
     batch_size: int = 64
-    dropout: float = 0.4
-    word_dropout: float = 0.1
+    dropout: float = 0.5
+    word_dropout: float = 0.5
     word_size: int = 100
     hidden_size: int = 64
     max_length: int = 150
 
-    def fit(
-        self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int
-    ) -> FittedTextRNN:
+    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTextRNN:
         from fusion_automl.backbones.nets.text import WordDropout
 
         reader = TextReader.fit(data.frame, data.schema.of_modality("text"), max_length=self.max_length)

@@ -42,7 +42,8 @@ def multiplies_bf16(device: torch.device) -> bool:
     net trains 2.4 times as fast with it)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False))
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # torch 2.9 has none
+    return bool(capabilities and capabilities().get("amx_bf16", False))
 
 
 @contextmanager

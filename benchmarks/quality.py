@@ -24,6 +24,7 @@ from fusion_automl import fit
 from fusion_automl.artifact.artifact import Artifact
 from fusion_automl.data.prepare import prepare_rows
 from fusion_automl.ensemble.build import Ensemble
+from fusion_automl.ensemble.field import make_field
 from fusion_automl.evidence.gains import is_classical, is_deep, is_fused, modalities_of
 from fusion_automl.finish import make_manifest
 from fusion_automl.metrics import METRICS, all_values
@@ -71,7 +72,7 @@ def run_case(case: Case, budget: float, data: Path, out: Path) -> dict[str, Any]
         artifact = Artifact(manifest, {key: store.part(key) for key in manifest.nodes})
         return all_values(problem.dataset.task, y, artifact.run(frame))[case.metric]
 
-    ranked = ledger.ranked()
+    ranked = make_field(problem, ledger).trials
 
     def best(wanted: Any) -> Trial | None:
         return next((trial for trial in ranked if wanted(trial.candidate)), None)

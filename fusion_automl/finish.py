@@ -21,6 +21,7 @@ from fusion_automl.artifact.manifest import Manifest, Member
 from fusion_automl.data.plain import to_plain
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.build import Ensemble, build_ensemble
+from fusion_automl.ensemble.field import Field, make_field
 from fusion_automl.errors import RunError
 from fusion_automl.evaluate import Problem
 from fusion_automl.evidence.gains import Evidence, family, is_classical, is_deep
@@ -58,7 +59,8 @@ def finish(
     """Builds and writes everything that follows from the ledger. Raises RunError where no trial is done."""
     ledger, store = Ledger(run), Store(run / "store")
     trials = ledger.trials()
-    if not ledger.ranked():
+    field = make_field(problem, ledger)
+    if not field.trials:
         reasons = "; ".join(dict.fromkeys(trial.report.reason for trial in trials if trial.report.reason))
         raise RunError(
             f"{run}: no candidate was evaluated ({reasons or 'the search was ended before the first'}). "
@@ -68,16 +70,16 @@ def finish(
     left = max(1.0, deadline.seconds_left())
     # Of what is left, a quarter each goes to the choice and to the comparisons, and up to 40 % to the test rows.
     affordable = 0.4 * left / max(1, len(test[0])) if test else math.inf
-    ensemble = build_ensemble(problem, ledger, store, max_row_seconds=affordable, seconds=0.25 * left)
+    ensemble = build_ensemble(field, store, max_row_seconds=affordable, seconds=0.25 * left)
     manifest = make_manifest(problem, store, ensemble)
     save(manifest, store, run / "artifact")
-    evidence = Evidence(problem, ledger, deadline=Deadline.after(0.25 * left))
+    evidence = Evidence(field, deadline=Deadline.after(0.25 * left))
     summary = {
         **_what(run, problem),
         "score": ensemble.score,
         "test": _test_scores(run, problem, test),
         **_evidence(evidence, ensemble),
-        "notes": list(notes),
+        "notes": [*notes, *_notes(problem, field)],
         "interrupted": interrupted,
         **_counts(ledger, trials, search_seconds),
         "budget_seconds": budget,
@@ -124,6 +126,16 @@ def _what(run: Path, problem: Problem) -> dict[str, Any]:
     }
 
 
+def _notes(problem: Problem, field: Field) -> list[str]:
+    used, wanted = len(field.problem.folds), len(problem.folds)
+    if used == wanted:
+        return []
+    return [
+        f"In this budget hardly any candidate finished all {wanted} folds; the first {used} decide, with "
+        f"{len(field.problem.covered)} rows. A larger --budget or fewer --folds would judge better."
+    ]
+
+
 def _test_scores(run: Path, problem: Problem, test: TestRows | None) -> dict[str, float] | None:
     """Scores of the artifact as a user would load it, not of what is in memory."""
     if test is None or test[1] is None:
@@ -134,9 +146,9 @@ def _test_scores(run: Path, problem: Problem, test: TestRows | None) -> dict[str
 def _evidence(evidence: Evidence, ensemble: Ensemble) -> dict[str, Any]:
     fusion, ensembling = evidence.fusion_gain(), evidence.ensemble_gain(ensemble)
     return {
-        "best_single": evidence.best(evidence.trials),
-        "best_deep": evidence.best([trial for trial in evidence.trials if is_deep(trial.candidate)]),
-        "best_classical": evidence.best([trial for trial in evidence.trials if is_classical(trial.candidate)]),
+        "best_single": evidence.best(lambda candidate: True),
+        "best_deep": evidence.best(is_deep),
+        "best_classical": evidence.best(is_classical),
         "fusion_gain": fusion.to_json() if fusion else None,
         "ensemble_gain": ensembling.to_json() if ensembling else None,
         "modality_gains": {

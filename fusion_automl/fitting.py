@@ -129,6 +129,7 @@ def fit(
             address=address,
         )
         ledger.event("session", engine=engine, seconds_left=job.seconds_left)
+        _load_ahead("skops.io")
         interrupted = _search(plan, engine, listener or Quiet())
         return finish(
             run,
@@ -197,6 +198,11 @@ def _search(plan: Plan, engine: str, listener: Listener) -> bool:
     except KeyboardInterrupt:
         return True
     return False
+
+
+def _load_ahead(module: str) -> None:
+    """Imports what loading the artifact will need while this process only waits: 3 s of the reserve that it keeps."""
+    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 @contextmanager

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fusion_automl.deadline import Deadline
+from fusion_automl.ensemble.field import Field
 from fusion_automl.ensemble.greedy import select
-from fusion_automl.ensemble.honest import Choose, best_single, cross_predict
-from fusion_automl.evaluate import Problem
-from fusion_automl.search.ledger import Ledger, Trial
+from fusion_automl.search.ledger import Trial
 from fusion_automl.search.propose import BASELINE
 from fusion_automl.store.disk import Store
 
@@ -33,46 +33,26 @@ class Ensemble:
     honest: Floats
 
 
-class Pool:
-    """The best trials of a run with their out-of-fold predictions; the candidates that choices are made from."""
+def build_ensemble(field: Field, store: Store, *, max_row_seconds: float, seconds: float) -> Ensemble:
+    """Chooses the ensemble among the best trials, in about `seconds`.
 
-    def __init__(self, problem: Problem, ledger: Ledger, trials: Sequence[Trial]) -> None:
-        self.problem = problem
-        self.trials = list(trials)
-        self.oof = np.stack([ledger.oof(trial.report.key) for trial in self.trials])
-
-    def honest(self, choose: Choose) -> Floats:
-        """Predictions for the covered rows, each by a choice made without its row."""
-        return cross_predict(self.oof, self.problem.y, choose, seed=self.problem.seed)
-
-    def honest_best(self) -> Floats:
-        """Predictions of "the best single trial", chosen without the rows it predicts."""
-        return self.honest(best_single(self.problem.metric))
-
-
-def build_ensemble(
-    problem: Problem, ledger: Ledger, store: Store, *, max_row_seconds: float, seconds: float
-) -> Ensemble:
-    """Chooses the ensemble among the trials that are done, in about `seconds`.
-
-    Members that would make a prediction cost more than `max_row_seconds` a row are left out, lightest first; the best
-    single one always stays.
+    Members that would make a prediction cost more than `max_row_seconds` a row are left out, lightest first; one always
+    stays.
     """
-    ranked = ledger.ranked()
+    metric = field.problem.metric
     # A constant does no harm to a rank metric, so greedy selection would take the baseline for a filler.
-    learned = [trial for trial in ranked if trial is ranked[0] or trial.candidate != BASELINE]
-    pool = Pool(problem, ledger, learned[:POOL])
+    pool = [trial for trial in field.trials if trial is field.trials[0] or trial.candidate != BASELINE][:POOL]
     # One selection on all rows and five for the honest score.
     each = seconds / 6
 
-    def choose(oof: Floats, y: npt.NDArray[np.float64]) -> Floats:
-        return select(oof, y, problem.metric, size=SIZE, deadline=Deadline.after(each))
+    def choose(oof: Floats, y: npt.NDArray[Any]) -> Floats:
+        return select(oof, y, metric, size=SIZE, deadline=Deadline.after(each))
 
-    weights = _affordable(choose(pool.oof, problem.y), pool.trials, store, max_row_seconds)
-    honest = pool.honest(choose)
+    weights = _affordable(choose(field.oof(pool), field.problem.y), pool, store, max_row_seconds)
+    honest = field.honest(pool, choose)
     order = [index for index in np.argsort(-weights, kind="stable") if weights[index] > 0]
-    members = tuple((pool.trials[index], float(weights[index])) for index in order)
-    return Ensemble(members, problem.metric.score(problem.y, honest), honest)
+    members = tuple((pool[index], float(weights[index])) for index in order)
+    return Ensemble(members, metric.score(field.problem.y, honest), honest)
 
 
 def row_seconds(trials: Sequence[Trial], store: Store) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fusion_automl.backbones import BACKBONES
@@ -9,10 +10,11 @@ from fusion_automl.candidate import Candidate
 from fusion_automl.component import component_class
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import ENCODERS
-from fusion_automl.ensemble.build import Ensemble, Pool
-from fusion_automl.evaluate import Problem
+from fusion_automl.ensemble.build import Ensemble
+from fusion_automl.ensemble.field import Field
 from fusion_automl.evidence.compare import Gain, paired_bootstrap
-from fusion_automl.search.ledger import Ledger, Trial
+from fusion_automl.search.ledger import Trial
+from fusion_automl.search.propose import BASELINE
 
 POOL = 40
 """The best trials of each side of a comparison that are looked at; choosing the best needs no more."""
@@ -50,61 +52,52 @@ def family(candidate: Candidate) -> str:
 class Evidence:
     """The comparisons of a finished search; each answers None where one side has no candidate."""
 
-    def __init__(self, problem: Problem, ledger: Ledger, *, deadline: Deadline) -> None:
-        self.problem = problem
-        self.ledger = ledger
+    def __init__(self, field: Field, *, deadline: Deadline) -> None:
+        self.field = field
         self.deadline = deadline
-        self.trials = ledger.ranked()
 
-    def best(self, trials: list[Trial]) -> dict[str, Any] | None:
-        """The best of `trials` with the honest score of choosing it."""
+    def best(self, wanted: Callable[[Candidate], bool]) -> dict[str, Any] | None:
+        """The best of the wanted candidates with the honest score of choosing it."""
+        trials = self._those(wanted)
         if not trials:
             return None
-        pool = Pool(self.problem, self.ledger, trials[:POOL])
-        score = self.problem.metric.score(self.problem.y, pool.honest_best())
-        chosen = trials[0]
+        problem, chosen = self.field.problem, trials[0]
         return {
             "key": chosen.report.key,
             "family": family(chosen.candidate),
             "candidate": chosen.candidate.describe(),
-            "score": score,
+            "score": problem.metric.score(problem.y, self.field.honest_best(trials)),
         }
 
-    def gain(self, first: list[Trial], second: list[Trial]) -> Gain | None:
-        """The best of `first` against the best of `second`."""
-        if not first or not second:
-            return None
-        predictions = [Pool(self.problem, self.ledger, trials[:POOL]).honest_best() for trials in (first, second)]
-        return self._compare(*predictions)
+    def gain(self, first: Callable[[Candidate], bool], second: Callable[[Candidate], bool]) -> Gain | None:
+        """The best of the first candidates against the best of the second."""
+        sides = [self._those(first), self._those(second)]
+        return self._compare(*map(self.field.honest_best, sides)) if all(sides) else None
 
     def fusion_gain(self) -> Gain | None:
         """The best fused candidate against the best that is not fused."""
-        fused = [trial for trial in self.trials if is_fused(trial.candidate)]
-        plain = [trial for trial in self.trials if not is_fused(trial.candidate)]
-        return self.gain(fused, plain)
+        return self.gain(is_fused, lambda candidate: not is_fused(candidate))
 
     def ensemble_gain(self, ensemble: Ensemble) -> Gain | None:
         """The ensemble against the best single candidate."""
-        return self._compare(ensemble.honest, Pool(self.problem, self.ledger, self.trials[:POOL]).honest_best())
+        return self._compare(ensemble.honest, self.field.honest_best(self.field.trials[:POOL]))
 
     def modality_gains(self) -> dict[str, Gain | None]:
         """For each modality, the best candidate that uses it against the best that does not; empty where there is one."""
-        modalities = self.problem.dataset.schema.modalities
+        modalities = self.field.problem.dataset.schema.modalities
         if len(modalities) < 2:
             return {}
-        uses = [
-            (trial, modalities_of(trial.candidate))
-            for trial in self.trials
-            if trial.candidate.fusion.name != "baseline"
-        ]
         return {
             modality: self.gain(
-                [trial for trial, used in uses if modality in used],
-                [trial for trial, used in uses if modality not in used],
+                lambda candidate, one=modality: one in modalities_of(candidate),  # type: ignore[misc]  # a bound default
+                lambda candidate, one=modality: candidate != BASELINE and one not in modalities_of(candidate),  # type: ignore[misc]
             )
             for modality in modalities
         }
 
+    def _those(self, wanted: Callable[[Candidate], bool]) -> list[Trial]:
+        return [trial for trial in self.field.trials if wanted(trial.candidate)][:POOL]
+
     def _compare(self, first: Any, second: Any) -> Gain:
-        problem = self.problem
+        problem = self.field.problem
         return paired_bootstrap(problem.y, first, second, problem.metric, seed=problem.seed, deadline=self.deadline)

@@ -27,13 +27,13 @@ def search(plan: Plan, listener: Listener) -> None:
     worker = Worker(plan.run, plan.threads)
     try:
         proposer = Proposer(plan.space, ledger, seed=plan.seed, num_folds=plan.num_folds)
-        worker.wait_ready()
+        start_seconds = worker.wait_ready()
         while proposal := proposer.ask(seconds_left=plan.deadline.seconds_left()):
             candidate = proposal.candidate
             deadline = plan.deadline.within(plan.max_seconds_per_trial)
             if candidate == BASELINE:
                 deadline = Deadline.after(BASELINE_SECONDS)
-            elif deadline.seconds_left() < MIN_SECONDS_PER_TRIAL or used_up(plan, ledger):
+            elif deadline.seconds_left() < MIN_SECONDS_PER_TRIAL or used_up(plan, ledger) or not worker.alive:
                 break
             listener.started(candidate)
             try:
@@ -41,7 +41,7 @@ def search(plan: Plan, listener: Listener) -> None:
             except WorkerDied as error:
                 worker.end()
                 record_death(ledger, candidate, deadline, str(error))
-                if plan.deadline.seconds_left() > MIN_SECONDS_PER_TRIAL:
+                if plan.deadline.seconds_left() > 2 * start_seconds:
                     worker = Worker(plan.run, plan.threads)
                     worker.wait_ready()
             trial = ledger.get(candidate.key)

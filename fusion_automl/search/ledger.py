@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,9 +23,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a trial ended. `score` is over all its out-of-fold rows, higher is better; None is worse than any number.
+    """How a trial ended. `score` is over all out-of-fold rows when it is done, the mean of its folds when it was pruned;
+    higher is better, None is worse than any number.
 
-    `outputs` are the candidate's prediction in each fold, `nodes` all parts it uses. `fit_seconds` is what the trial spent
+    `outputs` are the candidate's prediction in each fold it finished, `nodes` all parts they use. `fit_seconds` is what the trial spent
     in fitting and applying parts that the store did not have.
     """
 
@@ -65,8 +67,8 @@ class Ledger:
         self.folder = run / "trials"
         self._known: dict[str, Trial] = {}
 
-    def record(self, candidate: Candidate, report: Report, predictions: Floats | None = None) -> None:
-        """Writes a finished trial; `predictions` are its out-of-fold predictions `(covered rows, outputs)`."""
+    def record(self, candidate: Candidate, report: Report, predictions: Sequence[Floats] = ()) -> None:
+        """Writes a finished trial; `predictions` are `(rows, outputs)` for the validation rows of each fold it finished."""
         final = self.folder / report.key
         partial = self.folder / f".{report.key}.{os.getpid()}"
         shutil.rmtree(partial, ignore_errors=True)
@@ -74,8 +76,8 @@ class Ledger:
         (partial / "candidate.json").write_text(json.dumps(candidate.to_json(), indent=1))
         values = {**asdict(report), "finished_at": report.finished_at or time.time()}
         (partial / "report.json").write_text(json.dumps(values, indent=1))
-        if predictions is not None:
-            np.savez(partial / "oof.npz", predictions=predictions)
+        folds: dict[str, Any] = {f"fold_{index}": fold for index, fold in enumerate(predictions)}
+        np.savez(partial / "oof.npz", **folds)
         (partial / "fitted").mkdir()
         (partial / "fitted" / "nodes.json").write_text(json.dumps(list(report.nodes)))
         (partial / "DONE").touch()
@@ -127,10 +129,10 @@ class Ledger:
         done = [trial for trial in self.trials() if trial.report.status == "done" and trial.report.score is not None]
         return sorted(done, key=lambda trial: (-(trial.report.score or 0.0), trial.report.key))
 
-    def oof(self, key: str) -> Floats:
-        """Out-of-fold predictions `(covered rows, outputs)` of a trial that is done."""
+    def oof(self, key: str) -> list[Floats]:
+        """Predictions `(rows, outputs)` for the validation rows of each fold that the trial finished."""
         with np.load(self.folder / key / "oof.npz", allow_pickle=False) as arrays:
-            return np.asarray(arrays["predictions"], dtype=np.float64)
+            return [np.asarray(arrays[f"fold_{index}"], dtype=np.float64) for index in range(len(arrays.files))]
 
     def drop_unfinished(self) -> int:
         """Removes what crashed processes left half-written, and trials that ran out of time (a resume has more of it)."""

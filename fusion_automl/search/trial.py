@@ -63,8 +63,7 @@ class TrialRunner:
         finally:
             faulthandler.cancel_dump_traceback_later()
         done = status == "done"
-        predictions = out_of_fold(self.problem, results) if done else None
-        score = self.problem.metric.score(self.problem.y, predictions) if predictions is not None else None
+        score = self.problem.metric.score(self.problem.y, out_of_fold(self.problem, results)) if done else None
         if status == "pruned":
             score = sum(result.score for result in results) / len(results)
         report = Report(
@@ -77,10 +76,10 @@ class TrialRunner:
             hits=self.store.hits - hits,
             misses=self.store.misses - misses,
             reason=reason,
-            outputs=tuple(result.output for result in results) if done else (),
-            nodes=tuple(dict.fromkeys(node for result in results for node in result.nodes)) if done else (),
+            outputs=tuple(result.output for result in results),
+            nodes=tuple(dict.fromkeys(node for result in results for node in result.nodes)),
         )
-        self.ledger.record(candidate, report, predictions)
+        self.ledger.record(candidate, report, [result.predictions for result in results])
         logger.info("%s %s score=%s seconds=%.1f %s", report.key, status, score, report.seconds, reason)
         return report
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,11 +15,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from fusion_automl.errors import UserError
 
 OBJECT_STORE_BYTES = 100 * 1024**2
 """Trials read the data from the run folder; only candidates and scores travel through Ray."""
+
+CONNECT_SECONDS = 5.0
+
+QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +60,50 @@ def share_out(nodes: Sequence[Mapping[str, float]], max_concurrent: int | None) 
 def joined(address: str | None, *, threads: int) -> Iterator[None]:
     """Connects this process to a cluster for as long as the context lasts.
 
-    Without an address it is the cluster that this process or `RAY_ADDRESS` already names, else a private one with
-    `threads` CPUs. Raises UserError where no cluster answers.
+    Without an address it is the cluster that `RAY_ADDRESS` names, else a private one with `threads` CPUs. Raises
+    UserError where no cluster answers, or this process is connected already.
     """
     if ray.is_initialized():
-        yield
-        return
-    if address is not None and "://" in address:
         raise UserError(
-            f"--address: got '{address}', expected HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto."
+            "fit: this process is connected to Ray already, and a search needs a connection of its own, to be cut at the "
+            "deadline. Call ray.shutdown() first; to search on that cluster, give its address, such as 'auto'."
         )
-    private = address is None and "RAY_ADDRESS" not in os.environ
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if private:
-        settings |= {
-            "address": "local",
-            "num_cpus": threads,
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-            "_node_ip_address": "127.0.0.1",
-        }
+    named = address or os.environ.get("RAY_ADDRESS")
+    if named is not None and "://" in named:
+        raise UserError(
+            f"--address: got '{named}', expected HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto."
+        )
     try:
         with _signals_kept():
-            ray.init(**({"address": address} | settings))
-    except ConnectionError as error:
-        raise UserError(
-            f"--address: no Ray cluster answers at '{address or os.environ['RAY_ADDRESS']}' ({error})."
-        ) from None
-    try:
+            if named is None:
+                _start_private(threads)
+            else:
+                _connect(named)
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        if host:  # Ray itself waits for minutes for a port that nobody listens on
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        ray.init(address=address, **QUIET)
+    except (OSError, ValueError, RayError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"--address: no Ray cluster lets this process in at '{address}': {reason}") from None
+
+
+def _start_private(threads: int) -> None:
+    """Starts Ray on this machine alone, open to whoever knows its token: Ray listens on all interfaces."""
+    if not any(name.startswith("RAY_AUTH_") for name in os.environ):
+        # Ray keeps the first token for the life of the process, so this stays in its environment; without it, Ray
+        # writes one into the user's home.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    ray.init(
+        address="local", num_cpus=threads, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **QUIET
+    )
 
 
 def slots(max_concurrent: int | None) -> Slots:

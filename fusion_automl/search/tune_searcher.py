@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.tune import Callback, Stopper
+from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
@@ -124,6 +124,10 @@ class JointSearch(OptunaSearch):
         raise NotImplementedError("a search is resumed from its ledger")
 
 
+class SearchOver(BaseException):
+    """Leaves Tune's loop without its clean-up, which waits up to 10 s for processes that are busy or only starting."""
+
+
 class Usher(Callback):
     """Tells the searcher what Tune tells only callbacks: which trial runs where, and that time goes by."""
 
@@ -135,17 +139,4 @@ class Usher(Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if self._search.kill_at.passed():
-            self._search.kill()
-
-
-class Until(Stopper):
-    """Stops the whole search at a moment."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        self._deadline = deadline
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._deadline.passed()
+            raise SearchOver

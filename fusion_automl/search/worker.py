@@ -14,6 +14,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -79,6 +80,7 @@ class Worker:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the command; it decides what becomes of its worker
             )
+        self._born = time.monotonic()
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -99,12 +101,20 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def wait_ready(self) -> None:
-        """Waits for the worker to have loaded libraries and data. Raises FusionError where it cannot."""
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_ready(self) -> float:
+        """Waits for the worker to have loaded libraries and data; the seconds since it was made.
+
+        Raises FusionError where it cannot start.
+        """
         try:
             self._next(Deadline.after(START_SECONDS))
         except WorkerDied as error:
             raise FusionError(f"the worker process did not start: {error}") from None
+        return time.monotonic() - self._born
 
     def run(self, candidate: Candidate, deadline: Deadline, on_fold: Callable[[int, float], None]) -> None:
         """Has a candidate evaluated and recorded. Raises WorkerDied."""

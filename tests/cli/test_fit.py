@@ -193,14 +193,14 @@ def test_kill_9_loses_only_the_trial_in_flight(place: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["{train}", "--target", "bougt"], "unknown column 'bougt'. Did you mean 'bought'?"),
+        (["{train}", "--target", "bougt"], "unknown target column 'bougt'. Did you mean 'bought'?"),
         (
             ["{train}", "--target", "bought", "--ignore", "colour"],
             "--ignore: unknown column 'colour'. Did you mean 'color'",
         ),
         (["nowhere.csv", "--target", "bought"], "nowhere.csv"),
         (["{train}", "--target", "bought", "--budget", "soon"], "--budget: got 'soon', expected a time such as"),
-        (["{train}", "--target", "bought", "--metric", "rmse"], "'rmse' does not fit a binary target"),
+        (["{train}", "--target", "bought", "--metric", "rmse"], "target 'bought': expected a finite number, found 'yes'"),
         (["{train}", "--target", "bought", "--space", "defualt"], "Did you mean 'default'"),
         (["{train}", "--target", "bought", "--folds", "0"], "--folds: got 0"),
         (["{train}", "--target", "bought", "--engine", "sparks"], "--engine: unknown engine 'sparks'"),

@@ -19,7 +19,7 @@ def _record(ledger: Ledger, depth: int, score: float | None, status: Status = "d
     report = Report(
         candidate.key, status, score, (0.5,), 1.0, 0.5, 1, 2, outputs=(Ref("n", "prediction"),), nodes=("n",)
     )
-    ledger.record(candidate, report, np.full((4, 2), 0.5) if status == "done" else None)
+    ledger.record(candidate, report, [np.full((4, 2), 0.5)])
     return candidate.key
 
 
@@ -28,7 +28,7 @@ def test_what_was_recorded_is_read_back_by_another_process_view(tmp_path: Path) 
     trial = Ledger(tmp_path).get(key)
     assert trial is not None and trial.candidate == _candidate(3)
     assert trial.report.score == 0.75 and trial.report.outputs == (Ref("n", "prediction"),)
-    assert Ledger(tmp_path).oof(key).shape == (4, 2)
+    assert [fold.shape for fold in Ledger(tmp_path).oof(key)] == [(4, 2)]
     assert (tmp_path / "trials" / key / "DONE").exists()
 
 

@@ -90,6 +90,9 @@ class CatBoost:
             l2_leaf_reg=self.l2_leaf_reg,
             random_strength=self.random_strength,
             loss_function=objective,
+            # No combinations of categories, one-hot up to 12: as good as the defaults, in a third of the time.
+            max_ctr_complexity=1,
+            one_hot_max_size=12,
             random_seed=seed,
             thread_count=threads,
             early_stopping_rounds=PATIENCE if len(held) else None,

@@ -59,8 +59,8 @@ class RandomForest:
     max_rows: ClassVar[int] = 200_000
 
     n_estimators: int = 300
-    min_samples_leaf: int = 2
-    max_features: float = 0.3
+    min_samples_leaf: int = 3
+    max_features: float = 0.25
 
     def fit(
         self,
@@ -92,7 +92,7 @@ class ExtraTrees:
 
     n_estimators: int = 300
     min_samples_leaf: int = 2
-    max_features: float = 0.5
+    max_features: float = 0.35
 
     def fit(
         self,

@@ -72,6 +72,10 @@ class HistBoosting:
                     break
                 booster.set_params(max_iter=min(done + ROUNDS_PER_PORTION, self.max_iter))
                 booster.fit(table[learn], labels[learn], **watched)
+        if booster._preprocessor is not None:
+            # Numbers pass through a check of their type, whose function no skops file of ours may hold; floats need none.
+            booster._preprocessor.set_params(numerical__func=None)
+            booster._preprocessor.named_transformers_["numerical"].set_params(func=None)
         return FittedSklearn(booster, outputs, dense=True)
 
 

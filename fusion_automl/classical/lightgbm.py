@@ -110,6 +110,7 @@ class LightGBM:
             "subsample_freq": 1,
             "reg_lambda": self.reg_lambda,
             "extra_trees": self.extra_trees,
+            "max_cat_to_onehot": 12,  # 4 by default; house prices gain 3 %
             "seed": seed,
             "num_threads": threads,
             "deterministic": True,

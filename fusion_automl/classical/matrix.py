@@ -18,7 +18,7 @@ def prepare(X: Matrix, *, dense: bool = False) -> Matrix:
 
     Raises FitError where the dense copy would exceed `MAX_DENSE_BYTES`.
     """
-    if not scipy.sparse.issparse(X):
+    if isinstance(X, np.ndarray):
         return X
     if np.isnan(X.data).any():
         X = scipy.sparse.csr_matrix((np.nan_to_num(X.data, nan=0.0), X.indices, X.indptr), shape=X.shape)
@@ -50,7 +50,7 @@ def fit_scaler(X: Matrix, *, row_length: float = 1.0) -> Any:
         scaler = StandardScaler().fit(X)
         scaler.scale_[((X == 0) | (X == 1) | np.isnan(X)).all(axis=0)] = 1.0
     scaled = scale(scaler, X)
-    squares = scaled.multiply(scaled) if scipy.sparse.issparse(scaled) else scaled**2
+    squares = scaled**2 if isinstance(scaled, np.ndarray) else scaled.multiply(scaled)
     length = float(np.sqrt(squares.sum() / X.shape[0])) or 1.0
     scaler.scale_ = scaler.scale_ * (length / row_length)
     return scaler
@@ -59,4 +59,4 @@ def fit_scaler(X: Matrix, *, row_length: float = 1.0) -> Any:
 def scale(scaler: Any, X: Matrix) -> Matrix:
     """Scaled columns, where what is missing stands at the column's mean, which is 0."""
     scaled = scaler.transform(X)
-    return scaled if scipy.sparse.issparse(scaled) else np.nan_to_num(scaled, copy=False, nan=0.0)
+    return np.nan_to_num(scaled, copy=False, nan=0.0) if isinstance(scaled, np.ndarray) else scaled

@@ -74,6 +74,6 @@ class NaiveBayes:
 
 def _as_counts(X: Matrix) -> Matrix:
     """CSR columns twice, their positive and their negative parts: numbers joined to words may lie below 0."""
-    if not scipy.sparse.issparse(X):
+    if isinstance(X, np.ndarray):
         return X
     return scipy.sparse.hstack([X.maximum(0), (-X).maximum(0)], format="csr")

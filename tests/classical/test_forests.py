@@ -1,0 +1,32 @@
+"""Forests answer small batches by another way than large ones, and grow in portions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+
+from fusion_automl.classical.forests import FittedForest, RandomForest
+from fusion_automl.deadline import Deadline
+from fusion_automl.task import Task
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(1200, 4)).astype(np.float32)
+X[RNG.random(X.shape) < 0.1] = np.nan
+y = (np.nan_to_num(X[:, 0]) > 0.3).astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def forest() -> FittedForest:
+    model = RandomForest(n_estimators=50, max_features=0.5)
+    task = Task("binary", "target", ("no", "yes"))
+    return model.fit(X, y, task=task, categorical=(), seed=3, deadline=Deadline.never(), threads=1)
+
+
+def test_small_and_large_batches_agree(forest: FittedForest) -> None:
+    np.testing.assert_allclose(forest.predict(X)[:7], forest.predict(X[:7]), atol=1e-12)
+
+
+def test_portions_give_the_forest_that_one_fit_gives(forest: FittedForest) -> None:
+    at_once = RandomForestClassifier(50, max_features=0.5, min_samples_leaf=3, random_state=3).fit(X, y)
+    np.testing.assert_allclose(forest.predict(X), at_once.predict_proba(X), atol=1e-12)

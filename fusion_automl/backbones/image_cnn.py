@@ -24,7 +24,7 @@ class ImageCNN:
     modality: ClassVar[Modality] = "image"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    learning_rate: float = 4e-3
+    learning_rate: float = 6e-3
     weight_decay: float = 5e-2
     epochs: int = 22
     patience: int = 6

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 from fusion_automl.backbones.fitted import FittedNet, Shape, fit_net
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.backbones.vocabulary import TextReader
+from fusion_automl.component import unknown
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
+from fusion_automl.errors import SpaceError
 
 if TYPE_CHECKING:
     from fusion_automl.backbones.nets.base import Net
+
+CELLS = ("lstm", "gru")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,10 @@ class TextRNN:
     word_size: int = 100
     hidden_size: int = 64
     max_length: int = 150
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELLS:
+            raise SpaceError(f"[backbones.text_rnn]: {unknown('cell', self.cell, list(CELLS))}")
 
     def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTextRNN:
         from fusion_automl.backbones.nets.text import WordDropout

@@ -1,0 +1,183 @@
+"""The loop behind every backbone: schedule, early stopping, clipping, divergence and the deadline."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fusion_automl.backbones.nets.base import Net, batch_loss, holdout_loss, isolated, predict
+from fusion_automl.backbones.recipe import Recipe, learning_rate_factor, plan_epochs
+from fusion_automl.backbones.train import Training, make_batches, make_optimizer, train
+from fusion_automl.deadline import Deadline
+from fusion_automl.errors import FitError, OutOfTime
+from fusion_automl.task import Task
+
+BINARY = Task("binary", "y", ("no", "yes"))
+VALUES = Task("regression", "y")
+RECIPE = Recipe(learning_rate=0.05, weight_decay=0.0, epochs=20, patience=20, batch_size=32)
+
+
+class OneLayer(Net):
+    """A net of one hidden layer; `seconds` makes each step slow."""
+
+    def __init__(self, num_outputs: int, *, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(4, 8)
+        self.head = nn.Linear(8, num_outputs)
+        self.embedding_size = 8
+        self.seconds = seconds
+
+    def embed(self, *inputs: Tensor) -> Tensor:
+        if self.seconds:
+            time.sleep(self.seconds)
+        states: Tensor = self.hidden(inputs[0]).tanh()
+        return states
+
+
+def points(rows: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 4)).astype(np.float32)
+    return torch.from_numpy(x), torch.from_numpy((x[:, 0] + x[:, 1] > 0).astype(np.int64))
+
+
+def run(recipe: Recipe = RECIPE, *, net: Net | None = None, flip: bool = False, **others: Any) -> tuple[Net, Training]:
+    """Trains on 200 points; `flip` swaps the classes of the holdout rows, so that learning makes them ever worse."""
+    with isolated(0, 1):
+        net = net or OneLayer(2)
+    x, y = points(200)
+    held_x, held_y = points(60, seed=1)
+    settings: dict[str, Any] = {"seed": 0, "deadline": Deadline.never(), "threads": 1} | others
+    return net, train(net, (x,), y, (held_x,), 1 - held_y if flip else held_y, BINARY, recipe, **settings)
+
+
+def test_the_learning_rate_climbs_in_a_line_and_comes_down_in_half_a_cosine() -> None:
+    factors = [learning_rate_factor(step, 110, warmup=10 / 110) for step in range(110)]
+    assert factors[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert factors[10] == 1.0
+    assert factors[60] == pytest.approx(0.5)
+    assert factors[35] == pytest.approx(0.5 + 0.5 * 2**-0.5)
+    assert 0 < factors[109] < 0.001
+    assert learning_rate_factor(500, 110, warmup=0.1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds_per_epoch", "seconds_left", "planned"),
+    [(0, 1.0, float("inf"), 20), (0, 1.0, 100.0, 20), (0, 1.0, 10.0, 9), (3, 2.0, 5.0, 5), (3, 2.0, 1.0, 3)],
+)
+def test_as_many_epochs_are_planned_as_fit_with_a_little_to_spare(
+    done: int, seconds_per_epoch: float, seconds_left: float, planned: int
+) -> None:
+    assert plan_epochs(done, wanted=20, seconds_per_epoch=seconds_per_epoch, seconds_left=seconds_left) == planned
+
+
+def test_training_learns_and_ends_with_a_learning_rate_near_zero() -> None:
+    _, training = run()
+    assert len(training.epochs) == 20
+    assert training.epochs[-1].holdout_loss < 0.15 < 0.5 < training.epochs[0].loss
+    assert training.epochs[-1].learning_rate < 0.001 < 0.04 < max(epoch.learning_rate for epoch in training.epochs)
+
+
+def test_it_stops_when_patience_is_over_and_keeps_the_best_epoch() -> None:
+    net, training = run(Recipe(0.05, 0.0, epochs=20, patience=3, batch_size=32), flip=True)
+    losses = [epoch.holdout_loss for epoch in training.epochs]
+    assert training.best_epoch == int(np.argmin(losses))
+    assert len(losses) == training.best_epoch + 1 + 3
+    assert min(losses) < losses[-1] - 0.1
+    held_x, held_y = points(60, seed=1)
+    with torch.inference_mode():
+        again = holdout_loss(predict(net(held_x), is_classification=True), 1 - held_y)
+    assert again == pytest.approx(min(losses), abs=2e-3)  # bfloat16 in training, float32 here
+    assert not net.training
+
+
+def test_gradients_are_clipped_to_length_one() -> None:
+    with isolated(0, 1):
+        net = OneLayer(1)
+    x, _ = points(64)
+    far = 1e4 * x[:, 0]
+    recipe = Recipe(0.01, 0.0, epochs=1, patience=1, batch_size=64)
+    train(net, (x,), far, (x,), far, VALUES, recipe, seed=0, deadline=Deadline.never(), threads=1)
+    gradients = [weight.grad for weight in net.parameters() if weight.grad is not None]
+    assert float(torch.cat([gradient.flatten() for gradient in gradients]).norm()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_loss_that_is_not_finite_raises_fit_error() -> None:
+    x, y = points(50)
+    x[7, 2] = torch.nan
+    with pytest.raises(FitError, match=r"training diverged in epoch 1: loss nan.*Try a smaller learning_rate"):
+        train(OneLayer(2), (x,), y, (x,), y, BINARY, RECIPE, seed=0, deadline=Deadline.never(), threads=1)
+
+
+def test_only_matrices_are_decayed() -> None:
+    decayed, left_alone = make_optimizer(OneLayer(2), RECIPE).param_groups
+    assert [weight.ndim for weight in decayed["params"]] == [2, 2]
+    assert [weight.ndim for weight in left_alone["params"]] == [1, 1]
+    assert left_alone["weight_decay"] == 0.0
+
+
+def test_without_holdout_rows_the_training_loss_decides() -> None:
+    x, y = points(100)
+    training = train(
+        OneLayer(2), (x,), y, (x[:0],), y[:0], BINARY, RECIPE, seed=0, deadline=Deadline.never(), threads=1
+    )
+    assert training.epochs[training.best_epoch].holdout_loss == min(epoch.loss for epoch in training.epochs)
+
+
+def test_every_epoch_is_reported() -> None:
+    seen: list[tuple[int, float, float]] = []
+    _, training = run(report=lambda epoch, loss, score: seen.append((epoch, loss, score)))
+    assert seen == [(index, epoch.loss, epoch.holdout_loss) for index, epoch in enumerate(training.epochs)]
+
+
+def test_batches_hold_every_row_once_and_no_batch_holds_one_row() -> None:
+    with isolated(0, 1):
+        batches = make_batches(65, 16, lengths=None)
+        whole = make_batches(64, 16, lengths=None)
+    assert [len(batch) for batch in batches] == [16, 16, 16, 16]  # the 65th row sits out this epoch
+    assert sorted(torch.cat(whole).tolist()) == list(range(64))
+    assert len(make_batches(1, 16, lengths=None)) == 1
+
+
+def test_rows_of_similar_length_share_a_batch() -> None:
+    lengths = torch.arange(640) % 64
+    with isolated(0, 1):
+        batches = make_batches(640, 20, lengths=lengths)
+    assert sorted(torch.cat(batches).tolist()) == list(range(640))
+    assert max(int(lengths[batch].max() - lengths[batch].min()) for batch in batches) <= 3
+    assert [int(lengths[batch].min()) for batch in batches] != sorted(int(lengths[b].min()) for b in batches)
+
+
+def test_ensemble_members_are_taught_one_by_one_and_speak_together() -> None:
+    outputs = torch.tensor([[[2.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [3.0, 0.0]]])
+    targets = torch.tensor([0, 1])
+    one_by_one = nn.functional.cross_entropy(outputs.flatten(0, 1), torch.tensor([0, 0, 1, 1]))
+    assert float(batch_loss(outputs, targets)) == pytest.approx(float(one_by_one))
+    expected = outputs.double().softmax(-1).mean(1)
+    assert torch.equal(predict(outputs, is_classification=True), expected)
+
+
+def test_an_epoch_that_cannot_fit_is_given_up_after_its_first_steps() -> None:
+    with pytest.raises(OutOfTime, match=r"one epoch takes about \d+ s and \d+ s are left"):
+        run(
+            Recipe(0.01, 0.0, epochs=5, patience=5, batch_size=2),
+            net=OneLayer(2, seconds=0.08),
+            deadline=Deadline.after(2.0),
+        )
+
+
+def test_the_deadline_in_the_first_epoch_raises_out_of_time() -> None:
+    with pytest.raises(OutOfTime, match=r"after \d+ of 10 steps"):
+        run(Recipe(0.01, 0.0, 5, 5, batch_size=32), net=OneLayer(2, seconds=0.1), deadline=Deadline.after(0.35))
+
+
+def test_a_short_budget_shrinks_the_schedule_to_the_epochs_that_fit() -> None:
+    recipe = Recipe(0.05, 0.0, epochs=1000, patience=1000, batch_size=32)
+    _, training = run(recipe, net=OneLayer(2, seconds=0.01), deadline=Deadline.after(1.5))
+    rates = [epoch.learning_rate for epoch in training.epochs]
+    assert 2 <= len(rates) < 30
+    assert rates[-1] < 0.25 * max(rates)

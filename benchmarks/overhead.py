@@ -83,7 +83,11 @@ def plain_loop(run: Path, seconds: float) -> tuple[int, float]:
             if time.perf_counter() - began > seconds:
                 break
             if trial.report.status == "done":
-                list(evaluate(trial.candidate, problem, store, deadline=Deadline.never(), threads=len(os.sched_getaffinity(0))))
+                list(
+                    evaluate(
+                        trial.candidate, problem, store, deadline=Deadline.never(), threads=len(os.sched_getaffinity(0))
+                    )
+                )
                 count += 1
     return count, time.perf_counter() - began
 
@@ -101,7 +105,9 @@ def main() -> None:
             rows.append(measure(engine, options.budget, Path(folder) / engine, train))
         count, seconds = plain_loop(Path(folder) / "inline", options.budget)
         done = [t.report for t in Ledger(Path(folder) / "inline").trials() if t.report.status == "done"][:count]
-    print(f"{'engine':8}{'trials':>8}{'start-up s':>12}{'search s':>10}{'fitting s':>11}{'overhead':>10}{'turnover ms':>13}")
+    print(
+        f"{'engine':8}{'trials':>8}{'start-up s':>12}{'search s':>10}{'fitting s':>11}{'overhead':>10}{'turnover ms':>13}"
+    )
     for row in rows:
         print(
             f"{row['engine']:8}{row['trials']:8d}{row['startup']:12.1f}{row['wall']:10.1f}{row['fitting']:11.1f}"

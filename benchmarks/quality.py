@@ -126,7 +126,9 @@ def peer(train: Path, test: Path, case: Case, kind: str) -> dict[str, float]:
             block.append(words.transform(table[name].fillna("")).astype(np.float32))
     for name in schema.names("image"):
         for block, table in zip(blocks, tables, strict=True):
-            block.append(decode_images(list(table[name]), size=28, channels=1).reshape(len(table), -1).astype(np.float32))
+            block.append(
+                decode_images(list(table[name]), size=28, channels=1).reshape(len(table), -1).astype(np.float32)
+            )
     sparse = any(scipy.sparse.issparse(part) for part in blocks[0])
     X, X_test = (scipy.sparse.hstack(block, format="csr") if sparse else np.hstack(block) for block in blocks)
     task = infer_task(tables[0][case.target], case.target)
@@ -147,13 +149,22 @@ def main() -> None:
     options = parser.parse_args()
     wanted = [case for case in CASES if not options.only or case.name in options.only.split(",")]
     columns = ("ensemble", "best single", "best deep", "best classical", "best fused", "LightGBM", "mark")
-    print(f"{'dataset':17}{'metric':9}" + "".join(f"{column:>15}" for column in columns) + f"{'seconds':>9}{'trials':>8}")
+    print(
+        f"{'dataset':17}{'metric':9}" + "".join(f"{column:>15}" for column in columns) + f"{'seconds':>9}{'trials':>8}"
+    )
     rows = []
     for case in wanted:
         with tempfile.TemporaryDirectory() as folder:
             row = run_case(case, options.budget, options.data, Path(folder) / "run")
         rows.append(row)
-        cells = "".join(f"{row[c]:15,.4f}" if row[c] is not None and abs(row[c]) < 1000 else f"{row[c] or '-':>15,.0f}" if row[c] else f"{'-':>15}" for c in columns)
+        cells = "".join(
+            f"{row[c]:15,.4f}"
+            if row[c] is not None and abs(row[c]) < 1000
+            else f"{row[c] or '-':>15,.0f}"
+            if row[c]
+            else f"{'-':>15}"
+            for c in columns
+        )
         print(f"{row['name']:17}{row['metric']:9}{cells}{row['seconds']:9.1f}{row['trials']:8d}", flush=True)
         better = METRICS[case.metric].greater_is_better
         ratio = row["ensemble"] / row["LightGBM"] if better else row["LightGBM"] / row["ensemble"]

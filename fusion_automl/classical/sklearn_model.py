@@ -105,7 +105,7 @@ def fit_sklearn(
 def quiet(threads: int) -> Iterator[None]:
     """Bounds the threads of BLAS and OpenMP, and drops convergence warnings: iterations are bounded on purpose."""
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+    from threadpoolctl import threadpool_limits
 
     with warnings.catch_warnings(), threadpool_limits(limits=threads):
         warnings.simplefilter("ignore", ConvergenceWarning)

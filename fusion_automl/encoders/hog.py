@@ -57,7 +57,7 @@ class Hog:
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedHog:
         if deadline.passed():
             raise OutOfTime("hog: no time left to start.")
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+        from threadpoolctl import threadpool_limits
 
         columns = data.schema.names("image")
         width = _width(self.size, self.cell, self.orientations)

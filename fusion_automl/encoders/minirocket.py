@@ -65,7 +65,7 @@ class MiniRocket:
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedMiniRocket:
         if deadline.passed():
             raise OutOfTime("minirocket: no time left to start.")
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+        from threadpoolctl import threadpool_limits
 
         rng = np.random.default_rng(seed)
         columns = data.schema.names("series")

@@ -43,7 +43,7 @@ class Pixels:
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedPixels:
         if deadline.passed():
             raise OutOfTime("pixels: no time left to start.")
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+        from threadpoolctl import threadpool_limits
 
         columns = {name: num_channels(data.frame[name].to_numpy()) for name in data.schema.names("image")}
         projection = None

@@ -118,7 +118,7 @@ class DenseAxes:
         cls, X: scipy.sparse.csr_matrix, statistics: Floats, components: int, *, seed: int, threads: int
     ) -> DenseAxes:
         from sklearn.utils.extmath import randomized_svd
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+        from threadpoolctl import threadpool_limits
 
         with threadpool_limits(threads):
             # 2 power iterations: 4 gained 0.004 AUC on womens_clothing and 0.015 accuracy on rotten_tomatoes, at more cost.

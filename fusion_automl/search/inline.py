@@ -11,8 +11,6 @@ from fusion_automl.search.plan import Listener, Plan
 from fusion_automl.search.propose import BASELINE, Proposer
 from fusion_automl.search.worker import Worker, WorkerDied
 
-MIN_SECONDS_PER_TRIAL = 0.5
-"""With less time than this left no new trial is started."""
 BASELINE_SECONDS = 10.0
 """Far more than a constant takes; a bound all the same."""
 
@@ -28,12 +26,12 @@ def search(plan: Plan, listener: Listener) -> None:
     try:
         proposer = Proposer(plan.space, ledger, seed=plan.seed, num_folds=plan.num_folds)
         start_seconds = worker.wait_ready()
-        while proposal := proposer.ask(seconds_left=plan.deadline.seconds_left()):
+        while proposal := proposer.ask(plan.deadline):
             candidate = proposal.candidate
             deadline = plan.deadline.within(plan.max_seconds_per_trial)
             if candidate == BASELINE:
                 deadline = Deadline.after(BASELINE_SECONDS)
-            elif deadline.seconds_left() < MIN_SECONDS_PER_TRIAL or used_up(plan, ledger) or not worker.alive:
+            elif used_up(plan, ledger) or not worker.alive:
                 break
             listener.started(candidate)
             try:

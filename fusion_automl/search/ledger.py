@@ -26,8 +26,8 @@ class Report:
     """How a trial ended. `score` is over all out-of-fold rows when it is done, the mean of its folds when it was pruned;
     higher is better, None is worse than any number.
 
-    `outputs` are the candidate's prediction in each fold it finished, `nodes` all parts they use. `fit_seconds` is what the trial spent
-    in fitting and applying parts that the store did not have.
+    `outputs` are the candidate's prediction in each fold it finished, `nodes` all parts they use. `fit_seconds` is what
+    the trial spent in fitting and applying parts that the store did not have.
     """
 
     key: str

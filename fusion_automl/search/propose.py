@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fusion_automl.candidate import Candidate, Spec
+from fusion_automl.deadline import Deadline
 from fusion_automl.search.cost import CostModel
 from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.portfolio import portfolio
@@ -20,7 +21,11 @@ BASELINE = Candidate(Spec.of("baseline"))
 """Guesses from the target alone; costs nothing, so that every run has something to be better than and to fall back on."""
 
 MAX_REPEATS = 200
-"""So many proposals in a row that were already evaluated, or do not fit, mean that there is nothing left to try."""
+"""So many proposals in a row that were already evaluated mean that there is nothing left to try."""
+MAX_MISFITS = 20
+"""So many proposals in a row that would overrun the deadline; each costs some 50 ms of the little that is left."""
+MIN_SECONDS_PER_TRIAL = 0.5
+"""With less time than this left no new trial is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +66,28 @@ class Proposer:
             assert params is not None, f"portfolio entry {candidate.describe()} lies outside its own space"
             self.study.enqueue_trial(params)
 
-    def ask(self, *, seconds_left: float) -> Proposal | None:
-        """The next candidate that is neither finished nor pending nor expected to take more than `seconds_left`; None
-        when the space is used up, or nothing in it fits."""
+    def ask(self, deadline: Deadline) -> Proposal | None:
+        """The next candidate that is neither finished nor pending nor expected to overrun the deadline.
+
+        None when the space is used up, nothing in it fits, or the deadline is too near to begin anything.
+        """
         if not self._baseline_asked:
             self._baseline_asked = True
             if self.ledger.get(BASELINE.key) is None:
                 return self._pend(Proposal(BASELINE, None))
+        misfits = 0
         for _ in range(MAX_REPEATS):
+            if deadline.seconds_left() < MIN_SECONDS_PER_TRIAL or misfits == MAX_MISFITS:
+                return None
             trial = self.study.ask()
             proposal = Proposal(suggest(trial, self.space), trial)
             finished = self.ledger.get(proposal.candidate.key)
             if finished:
                 self._tell(proposal, finished.report)
-            elif proposal.candidate.key in self.pending or self._costs.seconds(proposal.candidate) > seconds_left:
+            elif proposal.candidate.key in self.pending:
+                self.study.tell(trial, state=_pruned())
+            elif self._costs.seconds(proposal.candidate) > deadline.seconds_left():
+                misfits += 1
                 self.study.tell(trial, state=_pruned())
             else:
                 return self._pend(proposal)

@@ -37,8 +37,6 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 _EXTRAS = {
     "lightgbm": "boosting",
     "catboost": "boosting",
-    "skimage": "image",
-    "aeon": "series",
     "tabm": "tabular",
     "rtdl_num_embeddings": "tabular",
 }

@@ -14,7 +14,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
-from fusion_automl.search.inline import MIN_SECONDS_PER_TRIAL, record_death, used_up
+from fusion_automl.search.inline import record_death, used_up
 from fusion_automl.search.ledger import Ledger
 from fusion_automl.search.plan import Listener, Plan
 from fusion_automl.search.propose import BASELINE, Proposer
@@ -61,12 +61,11 @@ class JointSearch(OptunaSearch):
         return True  # the space is the proposer's; Tune's config holds constants alone
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        seconds_left = self._plan.deadline.seconds_left()
-        if seconds_left <= MIN_SECONDS_PER_TRIAL or used_up(self._plan, self._ledger) or self.cannot_start:
+        if used_up(self._plan, self._ledger) or self.cannot_start:
             return str(Searcher.FINISHED)
         if self._all_given_out():
             return None  # for now: one of those that run may leave no report
-        proposal = self._proposer.ask(seconds_left=seconds_left)
+        proposal = self._proposer.ask(self._plan.deadline)
         if proposal is None:
             return str(Searcher.FINISHED)
         self._attempts[trial_id] = Attempt(proposal.candidate)

@@ -200,7 +200,10 @@ def test_kill_9_loses_only_the_trial_in_flight(place: Path, tmp_path: Path) -> N
         ),
         (["nowhere.csv", "--target", "bought"], "nowhere.csv"),
         (["{train}", "--target", "bought", "--budget", "soon"], "--budget: got 'soon', expected a time such as"),
-        (["{train}", "--target", "bought", "--metric", "rmse"], "target 'bought': expected a finite number, found 'yes'"),
+        (
+            ["{train}", "--target", "bought", "--metric", "rmse"],
+            "target 'bought': expected a finite number, found 'yes'",
+        ),
         (["{train}", "--target", "bought", "--space", "defualt"], "Did you mean 'default'"),
         (["{train}", "--target", "bought", "--folds", "0"], "--folds: got 0"),
         (["{train}", "--target", "bought", "--engine", "sparks"], "--engine: unknown engine 'sparks'"),

@@ -123,11 +123,7 @@ def test_a_second_candidate_that_shares_a_backbone_costs_its_head_only(tmp_path:
 def test_a_passed_deadline_is_out_of_time(name: str, tmp_path: Path) -> None:
     problem = _problem(mixed_dataset("binary", rows=40))
     with pytest.raises(OutOfTime):
-        next(
-            evaluate(
-                _candidate(name, "binary"), problem, Store(tmp_path), deadline=Deadline.after(-1), threads=1
-            )
-        )
+        next(evaluate(_candidate(name, "binary"), problem, Store(tmp_path), deadline=Deadline.after(-1), threads=1))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ def _record(problem: Problem, ledger: Ledger, depth: int, folds: int, hits: floa
         predictions.append(np.eye(2)[np.where(right, y, 1 - y)])
     status = "done" if folds == 3 else "out_of_time"
     outputs = (Ref("n", "prediction"),) * folds
-    ledger.record(candidate, Report(candidate.key, status, None, (0.5,) * folds, 1, 1, 0, 0, outputs=outputs), predictions)
+    ledger.record(
+        candidate, Report(candidate.key, status, None, (0.5,) * folds, 1, 1, 0, 0, outputs=outputs), predictions
+    )
     return candidate.key
 
 

@@ -5,7 +5,8 @@ from fusion_automl.search.clock import make_clock, parse_budget
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("1h30m", 5400), ("2d", 172800), (7, 7)]
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("1h30m", 5400), ("2d", 172800), (7, 7)],
 )
 def test_a_budget_is_read_in_the_units_people_write(text: str | float, seconds: float) -> None:
     assert parse_budget(text) == seconds

@@ -58,18 +58,20 @@ encoders.tabular = "onehot"
 classical = "logistic"
 """
 
-ENDLESS = (
-    CHEAP.replace("[[portfolio]]", "[classical.kernel_svm]\nC = 1e8\n\n[[portfolio]]", 1).replace(
-        'classical = "logistic"', 'classical = "kernel_svm"'
-    )
-    + """
+ENDLESS = CHEAP.replace('scale = {choice = ["standard", "quantile"]}', 'scale = "standard"').replace(
+    "[[portfolio]]",
+    """
+[classical.kernel_svm]
+C = 1e8
+
 [[portfolio]]
 fusion = "concat"
 encoders.tabular = "onehot"
-classical = "decision_tree"
-"""
+classical = "kernel_svm"
+
+[[portfolio]]""",
 )
-"""With a kernel machine in front that libsvm fits for hours: without a margin it cannot separate noise."""
+"""With one kernel machine, in front, that libsvm fits for hours: it must separate what it cannot."""
 
 
 @dataclass

@@ -26,7 +26,7 @@ from fusion_automl.deadline import Deadline
 from fusion_automl.errors import DataError, RunError, UserError
 from fusion_automl.evaluate import Problem
 from fusion_automl.finish import Result, finish
-from fusion_automl.metrics import METRICS, VALUES, metric_for
+from fusion_automl.metrics import METRICS, VALUES, default_metric, metric_for
 from fusion_automl.search.clock import DEFAULT_BUDGET, make_clock, parse_budget
 from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.plan import Listener, Plan
@@ -166,11 +166,11 @@ def _begin(
         columns = {**columns, "task_kind": "regression"}  # few whole numbers would else be taken for classes
     prepared = prepare(data, target=target, **columns)
     dataset = prepared.dataset
+    usual, why = default_metric(dataset.task, dataset.y)
     num_folds = folds or choose_num_folds(len(dataset), settings["budget"])
-    problem = Problem(
-        dataset, make_split(dataset, num_folds=num_folds, seed=seed), metric_for(dataset.task, metric), seed
-    )
-    settings = {**settings, "notes": list(prepared.notes)}
+    split = make_split(dataset, num_folds=num_folds, seed=seed)
+    problem = Problem(dataset, split, metric_for(dataset.task, metric or usual), seed)
+    settings = {**settings, "notes": [*prepared.notes, *([why] if why and not metric else [])]}
     write_problem(run, problem, settings)
     return _Job(problem, settings, settings["budget"])
 

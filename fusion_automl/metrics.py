@@ -145,17 +145,34 @@ METRICS: dict[str, Metric] = {
     )
 }
 DEFAULTS: dict[TaskKind, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "rmse"}
+HEAVY_TAIL = 0.25
 
 
-def metric_for(task: Task, name: str | None = None) -> Metric:
-    """The metric called `name`, or the task's default. Raises UserError where name and task do not go together."""
+def default_metric(task: Task, y: Targets) -> tuple[str, str]:
+    """The metric to optimise where the user named none, and a sentence on why where it is not the usual one.
+
+    A regression is judged by mae when the hundredth of the rows that lie furthest from the median hold a quarter of all
+    squared deviations (a normal target: a tenth): rmse would rank models by those few rows.
+    """
+    if task.kind == "regression":
+        squares = np.sort((y - np.median(y)) ** 2)[::-1]
+        share = float(squares[: max(1, len(y) // 100)].sum() / max(squares.sum(), np.finfo(np.float64).tiny))
+        if share >= HEAVY_TAIL:
+            return "mae", (
+                f"The metric is mae: 1 % of the rows hold {share:.0%} of the target's squared deviations and would decide "
+                "an rmse. Choose another with --metric."
+            )
+    return DEFAULTS[task.kind], ""
+
+
+def metric_for(task: Task, name: str) -> Metric:
+    """The metric called `name`. Raises UserError where name and task do not go together."""
     fitting = [metric.name for metric in METRICS.values() if task.kind in metric.tasks]
-    chosen = name or DEFAULTS[task.kind]
-    if chosen not in METRICS:
-        raise UserError(f"--metric: {unknown('metric', chosen, fitting)}")
-    if chosen not in fitting:
-        raise UserError(f"--metric: '{chosen}' does not fit a {task.kind} target. Choose one of {', '.join(fitting)}.")
-    return METRICS[chosen]
+    if name not in METRICS:
+        raise UserError(f"--metric: {unknown('metric', name, fitting)}")
+    if name not in fitting:
+        raise UserError(f"--metric: '{name}' does not fit a {task.kind} target. Choose one of {', '.join(fitting)}.")
+    return METRICS[name]
 
 
 def all_values(task: Task, y: Targets, predictions: Floats) -> dict[str, float]:

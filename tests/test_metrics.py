@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics as sk
 
 from fusion_automl.errors import UserError
-from fusion_automl.metrics import METRICS, all_values, metric_for
+from fusion_automl.metrics import METRICS, all_values, default_metric, metric_for
 from fusion_automl.task import Task
 
 BINARY = Task("binary", "y", ("no", "yes"))
@@ -62,4 +62,13 @@ def test_a_metric_that_does_not_fit_the_task_is_refused_with_those_that_do() -> 
         metric_for(BINARY, "rmse")
     with pytest.raises(UserError, match=r"unknown metric 'acuracy'. Did you mean 'accuracy'"):
         metric_for(BINARY, "acuracy")
-    assert metric_for(VALUES).name == "rmse"
+    assert metric_for(VALUES, "rmse").name == "rmse"
+
+
+def test_a_heavy_tailed_target_is_judged_by_mae_and_says_why() -> None:
+    rng = np.random.default_rng(0)
+    assert default_metric(VALUES, rng.normal(size=1000)) == ("rmse", "")
+    name, why = default_metric(VALUES, np.exp(rng.normal(size=1000)))
+    assert name == "mae" and "1 % of the rows hold" in why
+    assert default_metric(BINARY, rng.integers(0, 2, 100))[0] == "roc_auc"
+    assert default_metric(VALUES, np.ones(10)) == ("rmse", "")

@@ -45,6 +45,13 @@ def test_padding_changes_nothing() -> None:
         torch.testing.assert_close(net(text)[0], net(padded)[0], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("words", [[4], [4, 9]])
+def test_a_batch_of_texts_shorter_than_the_widest_window_gives_what_it_gives_in_a_longer_batch(words: list[int]) -> None:
+    for net in text_nets():
+        longer = torch.tensor([words + [PADDING] * (5 - len(words)), [3, 4, 5, 6, 7]])
+        torch.testing.assert_close(net(torch.tensor([words]))[0], net(longer)[0], atol=1e-6, rtol=0)
+
+
 def test_the_order_of_words_matters() -> None:
     for net in text_nets():
         onward, backward = net(torch.tensor([[4, 9, 7, 12], [12, 7, 9, 4]]))

@@ -39,7 +39,7 @@ class TextNet(Net):
     def look_up(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Word vectors `(B, T, E)` and the lengths `(B,)`."""
         lengths_B = self.lengths(tokens_BT)
-        tokens_BT = tokens_BT[:, : int(lengths_B.max())]
+        tokens_BT = tokens_BT[:, : max(1, int(lengths_B.max()))]
         return self.words(tokens_BT), lengths_B
 
 
@@ -58,7 +58,8 @@ class ConvolutionOverWords(TextNet):
 
     def embed(self, *inputs: Tensor) -> Tensor:
         words_BTE, lengths_B = self.look_up(inputs[0])
-        steps_T = torch.arange(words_BTE.shape[1], device=words_BTE.device)
+        num_steps = words_BTE.shape[1]
+        steps_T = torch.arange(num_steps, device=words_BTE.device)
         # A window counts when it begins inside the text; what hangs over the end sees nothing, however long the batch is.
         outside_BT1 = (steps_T >= lengths_B[:, None])[:, :, None]
         # One product for all places of all windows, moved into place and added, takes half the time of nn.Conv1d here.
@@ -67,7 +68,7 @@ class ConvolutionOverWords(TextNet):
         for width in self.widths:
             fired_BTF = next(places)
             for place in range(1, width):
-                fired_BTF = fired_BTF + nn.functional.pad(next(places)[:, place:], (0, 0, 0, place))
+                fired_BTF = fired_BTF + nn.functional.pad(next(places)[:, place:], (0, 0, 0, min(place, num_steps)))
             pooled.append(fired_BTF.masked_fill(outside_BT1, -torch.inf).amax(1))
         return torch.cat(pooled, 1).relu()
 

@@ -28,6 +28,9 @@ from fusion_automl.store.node import Ref
 
 Floats = npt.NDArray[np.float64]
 
+SHRINKABLE = 0.7
+"""A fold that has less time than this share of what another fold took is not begun; a net can do with somewhat less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -73,7 +76,7 @@ def evaluate(
     for index, fold in enumerate(problem.folds):
         folds_left = len(problem.folds) - index
         seconds_left = deadline.seconds_left()
-        if index and fastest * folds_left > seconds_left:
+        if index and SHRINKABLE * fastest * folds_left > seconds_left:
             raise OutOfTime(f"{folds_left} folds of {fastest:.1f} s do not fit in {seconds_left:.1f} s")
         started = time.perf_counter()
         share = deadline.within(seconds_left / folds_left)

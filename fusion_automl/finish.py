@@ -68,16 +68,17 @@ def finish(
         )
     search_seconds = time.monotonic() - started
     left = max(1.0, deadline.seconds_left())
-    # Of what is left, a quarter each goes to the choice and to the comparisons, and up to 40 % to the test rows.
+    # Of what is left, a quarter goes to the choice, up to 40 % to the test rows, and most of the rest to comparisons.
     affordable = 0.4 * left / max(1, len(test[0])) if test else math.inf
     ensemble = build_ensemble(field, store, max_row_seconds=affordable, seconds=0.25 * left)
     manifest = make_manifest(problem, store, ensemble)
     save(manifest, store, run / "artifact")
-    evidence = Evidence(field, deadline=Deadline.after(0.25 * left))
+    test_scores = _test_scores(run, problem, test)
+    evidence = Evidence(field, seconds=max(1.0, 0.6 * deadline.seconds_left()))
     summary = {
         **_what(run, problem),
         "score": ensemble.score,
-        "test": _test_scores(run, problem, test),
+        "test": test_scores,
         **_evidence(evidence, ensemble),
         "notes": [*notes, *_notes(problem, field)],
         "interrupted": interrupted,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fusion_automl.artifact.manifest import Manifest
 from fusion_automl.data.conform import conform
+from fusion_automl.data.images import remember_images
 from fusion_automl.data.prepare import prepare_rows
 from fusion_automl.errors import DataError
 from fusion_automl.metrics import all_values
@@ -59,10 +60,11 @@ class Artifact:
         if not len(frame):
             return total
         outputs: dict[Ref, Any] = {}
-        for key in self.manifest.nodes:
-            part = self.parts[key]
-            made = part.apply([outputs[ref] for ref in part.node.inputs], frame)
-            outputs.update({Ref(key, name): output for name, output in made.items()})
+        with remember_images():
+            for key in self.manifest.nodes:
+                part = self.parts[key]
+                made = part.apply([outputs[ref] for ref in part.node.inputs], frame)
+                outputs.update({Ref(key, name): output for name, output in made.items()})
         for member in self.manifest.members:
             for ref in member.outputs:
                 total += member.weight / len(member.outputs) * outputs[ref]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,11 @@ from fusion_automl.errors import DataError
 MAX_PIXELS = 50_000_000
 """Above this an image is refused before its pixels are unpacked: 50 million RGB pixels are 150 MB in memory."""
 NUM_SAMPLED = 20
+
+MAX_REMEMBERED_BYTES = 512_000_000
+"""Pixels kept by `remember_images`; 10,000 images of 32 x 32 RGB are 31 MB."""
+
+_remembered: ContextVar[_Memory | None] = ContextVar("remembered images", default=None)
 
 Cells = Sequence[bytes | str | None] | npt.NDArray[Any]
 
@@ -29,9 +36,44 @@ def decode_images(cells: Cells, *, size: int, channels: int, where: str = "image
     for row, cell in enumerate(cells):
         if cell is not None:
             try:
-                pixels[row] = _decode(cell, size=size, channels=channels)
+                pixels[row] = _recall(cell, size=size, channels=channels)
             except DataError as error:
                 raise DataError(f"{where}: row {row} (rows count from 0): {error}") from error
+    return pixels
+
+
+@contextmanager
+def remember_images() -> Iterator[None]:
+    """Inside, an encoded image that is asked for again at the same size is not unpacked again.
+
+    Several encoders and nets, each in several folds, look at the same images: unpacking was a tenth of a search.
+    """
+    token = _remembered.set(_Memory())
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
+class _Memory:
+    """Decoded images by their encoded bytes, until it is full."""
+
+    def __init__(self) -> None:
+        self.pixels: dict[tuple[bytes, int, int], npt.NDArray[np.uint8]] = {}
+        self.bytes_left = MAX_REMEMBERED_BYTES
+
+
+def _recall(cell: bytes | str, *, size: int, channels: int) -> npt.NDArray[np.uint8]:
+    memory = _remembered.get()
+    if memory is None or isinstance(cell, str):  # what a path names may change
+        return _decode(cell, size=size, channels=channels)
+    key = (cell, size, channels)
+    if key in memory.pixels:
+        return memory.pixels[key]
+    pixels = _decode(cell, size=size, channels=channels)
+    if pixels.nbytes <= memory.bytes_left:
+        memory.bytes_left -= pixels.nbytes
+        memory.pixels[key] = pixels
     return pixels
 
 

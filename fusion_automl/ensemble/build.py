@@ -46,9 +46,10 @@ def build_ensemble(field: Field, store: Store, *, max_row_seconds: float, second
     each = seconds / 6
 
     def choose(oof: Floats, y: npt.NDArray[Any]) -> Floats:
-        return select(oof, y, metric, size=SIZE, deadline=Deadline.after(each))
+        weights = select(oof, y, metric, size=SIZE, deadline=Deadline.after(each))
+        return _affordable(weights, pool, store, max_row_seconds)
 
-    weights = _affordable(choose(field.oof(pool), field.problem.y), pool, store, max_row_seconds)
+    weights = choose(field.oof(pool), field.problem.y)
     honest = field.honest(pool, choose)
     order = [index for index in np.argsort(-weights, kind="stable") if weights[index] > 0]
     members = tuple((pool[index], float(weights[index])) for index in order)

@@ -52,9 +52,11 @@ def family(candidate: Candidate) -> str:
 class Evidence:
     """The comparisons of a finished search; each answers None where one side has no candidate."""
 
-    def __init__(self, field: Field, *, deadline: Deadline) -> None:
+    def __init__(self, field: Field, *, seconds: float) -> None:
         self.field = field
-        self.deadline = deadline
+        modalities = field.problem.dataset.schema.modalities
+        num_comparisons = 2 + (len(modalities) if len(modalities) > 1 else 0)
+        self._seconds_each = seconds / num_comparisons
 
     def best(self, wanted: Callable[[Candidate], bool]) -> dict[str, Any] | None:
         """The best of the wanted candidates with the honest score of choosing it."""
@@ -100,4 +102,5 @@ class Evidence:
 
     def _compare(self, first: Any, second: Any) -> Gain:
         problem = self.field.problem
-        return paired_bootstrap(problem.y, first, second, problem.metric, seed=problem.seed, deadline=self.deadline)
+        deadline = Deadline.after(self._seconds_each)
+        return paired_bootstrap(problem.y, first, second, problem.metric, seed=problem.seed, deadline=deadline)

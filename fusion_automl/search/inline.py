@@ -58,5 +58,10 @@ def used_up(plan: Plan, ledger: Ledger) -> bool:
 
 def record_death(ledger: Ledger, candidate: Candidate, deadline: Deadline, reason: str) -> None:
     """Records a trial whose process ended without a report: out of time after its deadline, else a failure."""
-    status: Status = "out_of_time" if deadline.seconds_left() < 0.5 else "failed"
+    status: Status = "failed"
+    if deadline.seconds_left() < 0.5:
+        status, reason = (
+            "out_of_time",
+            "a fit that cannot be interrupted overran its time and was ended with its process",
+        )
     ledger.record(candidate, Report(candidate.key, status, None, (), 0.0, 0.0, 0, 0, reason))

@@ -33,6 +33,7 @@ def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
     """Answers requests until there are no more."""
     import skops.io  # noqa: F401  # brings scikit-learn and torch; seconds that the first trial should not pay
 
+    from fusion_automl.data.images import remember_images
     from fusion_automl.search.trial import TrialRunner
 
     def say(**values: Any) -> None:
@@ -49,16 +50,17 @@ def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
         os._exit(0)  # nobody waits for the answer any more; a trial in flight has recorded nothing
 
     threading.Thread(target=listen, daemon=True).start()
-    while (line := inbox.get()) is not None:
-        request = json.loads(line)
-        candidate = Candidate.from_json(request["candidate"])
-        report = runner.run(
-            candidate,
-            deadline=Deadline.after(request["seconds"]),
-            on_fold=lambda fold, score: say(event="fold", fold=fold, score=score),
-            may_end_process=True,
-        )
-        say(event="report", key=report.key)
+    with remember_images():
+        while (line := inbox.get()) is not None:
+            request = json.loads(line)
+            candidate = Candidate.from_json(request["candidate"])
+            report = runner.run(
+                candidate,
+                deadline=Deadline.after(request["seconds"]),
+                on_fold=lambda fold, score: say(event="fold", fold=fold, score=score),
+                may_end_process=True,
+            )
+            say(event="report", key=report.key)
 
 
 class WorkerDied(Exception):

@@ -11,7 +11,7 @@ from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.evaluate import Problem, evaluate, out_of_fold
 from fusion_automl.finish import make_manifest
-from fusion_automl.metrics import DEFAULTS, metric_for
+from fusion_automl.metrics import DEFAULTS, METRICS
 from fusion_automl.search.ledger import Report, Trial
 from fusion_automl.store.disk import Store
 from tests.contracts.rows import mixed_dataset
@@ -26,7 +26,7 @@ CANDIDATE = Candidate(
 @pytest.fixture
 def artifact_folder(tmp_path: Path) -> Path:
     dataset = mixed_dataset("binary", rows=40)
-    problem = Problem(dataset, make_split(dataset, num_folds=2, seed=0), metric_for(dataset.task, DEFAULTS[dataset.task.kind]), seed=0)
+    problem = Problem(dataset, make_split(dataset, num_folds=2, seed=0), METRICS[DEFAULTS[dataset.task.kind]], seed=0)
     store = Store(tmp_path / "store")
     results = list(evaluate(CANDIDATE, problem, store, deadline=Deadline.never(), threads=1))
     nodes = tuple(node for result in results for node in result.nodes)

@@ -94,7 +94,7 @@ def test_unseen_categories_missing_modalities_one_row_and_no_row(artifact_folder
 
 def test_a_missing_column_is_named_with_the_nearest(artifact_folder: Path) -> None:
     frame = mixed_dataset("binary", rows=40).frame.rename(columns={"colour": "color"})
-    with pytest.raises(DataError, match="unknown column 'colour'. Did you mean 'color'"):
+    with pytest.raises(DataError, match=r"unknown column 'colour'\. Did you mean 'color'"):
         load(artifact_folder).predict(frame)
 
 

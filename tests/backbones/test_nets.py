@@ -46,7 +46,9 @@ def test_padding_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("words", [[4], [4, 9]])
-def test_a_batch_of_texts_shorter_than_the_widest_window_gives_what_it_gives_in_a_longer_batch(words: list[int]) -> None:
+def test_a_batch_of_texts_shorter_than_the_widest_window_gives_what_it_gives_in_a_longer_batch(
+    words: list[int],
+) -> None:
     for net in text_nets():
         longer = torch.tensor([words + [PADDING] * (5 - len(words)), [3, 4, 5, 6, 7]])
         torch.testing.assert_close(net(torch.tensor([words]))[0], net(longer)[0], atol=1e-6, rtol=0)

@@ -15,7 +15,7 @@ from fusion_automl.errors import OutOfTime, SpaceError
 from fusion_automl.evaluate import Problem, evaluate, out_of_fold
 from fusion_automl.finish import make_manifest
 from fusion_automl.fusion import FUSIONS, level_of
-from fusion_automl.metrics import DEFAULTS, metric_for
+from fusion_automl.metrics import DEFAULTS, METRICS
 from fusion_automl.search.ledger import Report, Trial
 from fusion_automl.store.disk import Store
 from fusion_automl.task import TaskKind
@@ -46,7 +46,7 @@ def _candidate(name: str, kind: TaskKind) -> Candidate:
 
 
 def _problem(dataset: Dataset) -> Problem:
-    return Problem(dataset, make_split(dataset, num_folds=2, seed=0), metric_for(dataset.task, DEFAULTS[dataset.task.kind]), seed=7)
+    return Problem(dataset, make_split(dataset, num_folds=2, seed=0), METRICS[DEFAULTS[dataset.task.kind]], seed=7)
 
 
 def _oof(candidate: Candidate, problem: Problem, store: Store) -> np.ndarray:

@@ -89,3 +89,32 @@ def test_image_errors_give_row_and_reason() -> None:
     errors = image_errors([encoded(RED), b"x", None, TRUNCATED])
     assert [row for row, _ in errors] == [1, 3] and all("broken" in message for _, message in errors)
     assert images.MAX_PIXELS == 50_000_000
+
+
+def test_inside_remember_images_an_image_is_unpacked_once_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = []
+    real = images._decode
+
+    def counting(cell: bytes | str, *, size: int, channels: int) -> np.ndarray:
+        unpacked.append((cell, size, channels))
+        return real(cell, size=size, channels=channels)
+
+    monkeypatch.setattr(images, "_decode", counting)
+    red, grey = encoded(RED), encoded(GREY)
+    plain = decode_images([red, grey, red], size=4, channels=3)
+    assert len(unpacked) == 3
+    with images.remember_images():
+        again = [decode_images([red, grey, red], size=4, channels=3) for _ in range(2)]
+        decode_images([red], size=2, channels=1)
+    assert len(unpacked) == 3 + 2 + 1
+    assert all((pixels == plain).all() for pixels in again)
+    decode_images([red], size=4, channels=3)
+    assert len(unpacked) == 7
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_REMEMBERED_BYTES", 4 * 4 * 3)
+    with images.remember_images():
+        decode_images([encoded(RED), encoded(GREY)], size=4, channels=3)
+        memory = images._remembered.get()
+        assert memory is not None and len(memory.pixels) == 1

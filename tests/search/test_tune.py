@@ -22,7 +22,7 @@ from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import RunError, UserError
 from fusion_automl.evaluate import Problem
-from fusion_automl.metrics import DEFAULTS, metric_for
+from fusion_automl.metrics import DEFAULTS, METRICS
 from fusion_automl.search import inline, tune
 from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.plan import Plan
@@ -102,7 +102,9 @@ def plan(run: Path, space: str = CHEAP, *, rows: int = 80, noise: bool = False, 
     schema = Schema(tuple(column for column in whole.schema.columns if column.kind in ("numeric", "category")))
     y = np.random.default_rng(0).permutation(whole.y) if noise else whole.y
     dataset = replace(whole, frame=whole.frame[[column.name for column in schema.columns]], schema=schema, y=y)
-    problem = Problem(dataset, make_split(dataset, num_folds=NUM_FOLDS, seed=0), metric_for(dataset.task, DEFAULTS[dataset.task.kind]), 0)
+    problem = Problem(
+        dataset, make_split(dataset, num_folds=NUM_FOLDS, seed=0), METRICS[DEFAULTS[dataset.task.kind]], 0
+    )
     write_problem(run, problem, {})
     path = run / "space.toml"
     path.write_text(space)

@@ -12,7 +12,7 @@ from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
 from fusion_automl.evaluate import Problem
 from fusion_automl.finish import finish
-from fusion_automl.metrics import DEFAULTS, metric_for
+from fusion_automl.metrics import DEFAULTS, METRICS
 from fusion_automl.search.problem import write_problem
 from fusion_automl.search.trial import TrialRunner
 from fusion_automl.task import TaskKind
@@ -32,7 +32,7 @@ REGRESSION = (Candidate(fusion=Spec.of("concat"), encoders=(Spec.of("onehot"),),
 def make_run(run: Path, kind: TaskKind, candidates: tuple[Candidate, ...]) -> Path:
     """A run folder with an artifact, as `fit` leaves it, without a search."""
     dataset = mixed_dataset(kind)
-    problem = Problem(dataset, make_split(dataset, num_folds=3, seed=0), metric_for(dataset.task, DEFAULTS[dataset.task.kind]), 0)
+    problem = Problem(dataset, make_split(dataset, num_folds=3, seed=0), METRICS[DEFAULTS[dataset.task.kind]], 0)
     write_problem(run, problem, {"budget": 60.0, "space": "default", "notes": []})
     runner = TrialRunner(run, threads=1)
     for candidate in candidates:

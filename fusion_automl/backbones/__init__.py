@@ -15,7 +15,7 @@ from fusion_automl.deadline import Deadline
 
 
 class BackboneOutput(NamedTuple):
-    """`embedding` is `(rows, embedding_size)` float32, the input of the last layer; `prediction` is `(rows, outputs)` float64."""
+    """`embedding` is `(rows, embedding_size)` float32, what the last layer sees; `prediction` is `(rows, outputs)` float64."""
 
     embedding: npt.NDArray[np.float32]
     prediction: npt.NDArray[np.float64]

@@ -61,7 +61,7 @@ class Bench:
             encoder = build(ENCODERS, spec, where="encoder")
             data = self.dataset.take(self.fold.train)
             started = time.perf_counter()
-            fitted = encoder.fit(data, seed=self._seed(node), deadline=self.share, threads=self.threads)
+            fitted = encoder.fit(data, seed=self._seed(node), deadline=self.deadline, threads=self.threads)
             return self._made(node, fitted, FittedTarget(), [], None, started)
 
         return Ref(self._obtain(node, make), "matrix")
@@ -76,7 +76,7 @@ class Bench:
             bent = self.dataset.with_targets(bend.forward(self.dataset.y))
             data, holdout = bent.take(self.fold.fit), bent.take(self.fold.holdout)
             started = time.perf_counter()
-            fitted = backbone.fit(data, holdout, seed=self._seed(node), deadline=self.share, threads=self.threads)
+            fitted = backbone.fit(data, holdout, seed=self._seed(node), deadline=self._stop_by(), threads=self.threads)
             return self._made(node, fitted, bend, [], None, started)
 
         key = self._obtain(node, make)
@@ -111,7 +111,7 @@ class Bench:
                 task=self.dataset.task,
                 categorical=self._categorical(inputs),
                 seed=self._seed(node),
-                deadline=self.share,
+                deadline=self._stop_by(),
                 threads=self.threads,
             )
             return self._made(node, fitted, bend, [self.store.read(ref, unseen) for ref in inputs], unseen, started)
@@ -149,6 +149,11 @@ class Bench:
             if name != "matrix" and not np.isfinite(values).all():
                 raise FitError(f"{node.spec.name} gave a non-finite {name}")
         return Made(part, outputs, rows, fit_seconds, time.perf_counter() - started)
+
+    def _stop_by(self) -> Deadline:
+        """When a fit in rounds should stop: at the fold's share, but where that is nearly used up (the first fold pays for
+        encoders that the others find in the store) after a quarter of what the trial has left."""
+        return max(self.share, self.deadline.within(0.25 * self.deadline.seconds_left()), key=lambda moment: moment.at)
 
     def _obtain(self, node: Node, make: Any) -> str:
         if self.deadline.passed():

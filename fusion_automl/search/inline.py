@@ -11,6 +11,7 @@ from fusion_automl.search.plan import Listener, Plan
 from fusion_automl.search.propose import BASELINE, Proposer
 from fusion_automl.search.worker import Worker, WorkerDied
 
+OVERRAN = "a fit that cannot be interrupted overran its time and was ended with its process"
 BASELINE_SECONDS = 10.0
 """Far more than a constant takes; a bound all the same."""
 
@@ -38,7 +39,7 @@ def search(plan: Plan, listener: Listener) -> None:
                 worker.run(candidate, deadline, partial(listener.fold_done, candidate))
             except WorkerDied as error:
                 worker.end()
-                record_death(ledger, candidate, deadline, str(error))
+                record_death(ledger, candidate, deadline, OVERRAN if deadline.passed() else str(error))
                 if plan.deadline.seconds_left() > 2 * start_seconds:
                     worker = Worker(plan.run, plan.threads)
                     worker.wait_ready()
@@ -58,10 +59,5 @@ def used_up(plan: Plan, ledger: Ledger) -> bool:
 
 def record_death(ledger: Ledger, candidate: Candidate, deadline: Deadline, reason: str) -> None:
     """Records a trial whose process ended without a report: out of time after its deadline, else a failure."""
-    status: Status = "failed"
-    if deadline.seconds_left() < 0.5:
-        status, reason = (
-            "out_of_time",
-            "a fit that cannot be interrupted overran its time and was ended with its process",
-        )
+    status: Status = "out_of_time" if deadline.seconds_left() < 0.5 else "failed"
     ledger.record(candidate, Report(candidate.key, status, None, (), 0.0, 0.0, 0, 0, reason))

@@ -7,6 +7,7 @@ when the other side closes the pipe, however that side died.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -84,7 +85,8 @@ class Worker:
             )
         self._born = time.monotonic()
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._ear = threading.Thread(target=self._listen, daemon=True)
+        self._ear.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -132,8 +134,14 @@ class Worker:
             on_fold(answer["fold"], answer["score"])
 
     def end(self) -> None:
+        """Ends the process, whatever it is doing."""
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.kill()
         self._process.wait()
+        self._ear.join()
+        self._process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # a request may still lie in the buffer
+            self._process.stdin.close()
 
 
 if __name__ == "__main__":

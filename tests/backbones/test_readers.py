@@ -66,9 +66,9 @@ def test_texts_are_cut_at_the_length_of_95_percent_of_them_or_at_the_limit() -> 
 def test_numbers_are_scaled_to_normal_quantiles_of_their_ranks() -> None:
     values = np.exp(np.random.default_rng(0).normal(size=2000))
     scaled = QuantileScale.fit(values)(values)
-    # Between knots the tails are straight, so the outermost ranks are a little off.
+    # Between the 256 knots the scale is straight, so the outermost of 2,000 ranks are a little off.
     expected = norm.ppf((np.arange(2000) + 0.5) / 2000)
-    np.testing.assert_allclose(np.sort(scaled)[20:-20], expected[20:-20], atol=0.02)
+    np.testing.assert_allclose(np.sort(scaled)[50:-50], expected[50:-50], atol=0.02)
     scale = QuantileScale.fit(np.array([1.0, 1.0, 2.0, np.nan, 2.0]))
     np.testing.assert_allclose(scale(np.array([1.0, 2.0, np.nan, -50.0])), norm.ppf([0.25, 0.75, 0.5, 0.25]))
 

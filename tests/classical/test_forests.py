@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from fusion_automl.classical.forests import FittedForest, RandomForest
 from fusion_automl.deadline import Deadline
+from fusion_automl.errors import ArtifactError
 from fusion_automl.task import Task
 
 RNG = np.random.default_rng(0)
@@ -30,3 +33,29 @@ def test_small_and_large_batches_agree(forest: FittedForest) -> None:
 def test_portions_give_the_forest_that_one_fit_gives(forest: FittedForest) -> None:
     at_once = RandomForestClassifier(50, max_features=0.5, min_samples_leaf=3, random_state=3).fit(X, y)
     np.testing.assert_allclose(forest.predict(X), at_once.predict_proba(X), atol=1e-12)
+
+
+def test_trees_are_written_small_and_read_back_exactly(forest: FittedForest, tmp_path: Path) -> None:
+    forest.save(tmp_path)
+    np.testing.assert_array_equal(FittedForest.load(tmp_path).predict(X), forest.predict(X))
+    assert (tmp_path / "trees.npz").stat().st_size < 400_000
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("left_child", 10**6, "points outside it"),
+        ("right_child", 0, "points outside it"),
+        ("feature", 99, "asks for a feature"),
+    ],
+)
+def test_a_tree_that_would_lead_astray_is_refused(
+    forest: FittedForest, tmp_path: Path, field: str, value: int, sentence: str
+) -> None:
+    forest.save(tmp_path)
+    with np.load(tmp_path / "trees.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays[field][0] = value  # the first node is the root of the first tree
+    np.savez(tmp_path / "trees.npz", **arrays)
+    with pytest.raises(ArtifactError, match=sentence):
+        FittedForest.load(tmp_path)

@@ -195,11 +195,11 @@ def test_loading_leaves_the_random_numbers_alone(fitted: FittedNet, tmp_path: Pa
 
 
 def test_training_leaves_the_random_numbers_and_threads_alone(name: str, train: Dataset) -> None:
-    threads, state, numpy_state = torch.get_num_threads(), torch.get_rng_state(), np.random.get_state()
+    threads, state, numpy_state = torch.get_num_threads(), torch.get_rng_state(), np.random.get_state(legacy=False)
     fit(name, train, epochs=1).forward(train.frame)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state[1])
+    np.testing.assert_array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_state["state"]["key"])
 
 
 def test_every_hyperparameter_reaches_the_net_or_its_training(name: str, train: Dataset, fitted: FittedNet) -> None:

@@ -24,7 +24,8 @@ _TARGET = "target"
 class _FusionEstimator(BaseEstimator):
     """`fit` runs a search of `budget`; `result_` holds its summary and `artifact_` the ensemble.
 
-    X may be a pandas, polars or Arrow table, or a NumPy array. Without `out` the run folder is a temporary one.
+    X may be a pandas, polars or Arrow table, or a NumPy array. Without `out` the run folder is gone after `fit`; what is
+    needed to predict is in memory.
     """
 
     _task_kind: str | None = None
@@ -60,22 +61,21 @@ class _FusionEstimator(BaseEstimator):
         self.n_features_in_ = frame.shape[1]
         self.feature_names_in_ = np.asarray(frame.columns, dtype=object)
         frame[target] = values
-        self._folder = None if self.out else tempfile.TemporaryDirectory(prefix="fusion_automl_")
-        out = Path(self.out or self._folder.name) / "run" if self._folder else Path(str(self.out))
-        self.result_: Result = fit(
-            frame,
-            target=target,
-            out=out,
-            budget=self.budget,
-            metric=self.metric,
-            space=self.space,
-            folds=self.folds,
-            max_trials=self.max_trials,
-            engine=self.engine,
-            seed=self.seed,
-            task=self._task_kind,
-        )
-        self.artifact_: Artifact = self.result_.load()
+        with tempfile.TemporaryDirectory(prefix="fusion_automl_") as temporary:
+            self.result_: Result = fit(
+                frame,
+                target=target,
+                out=self.out or Path(temporary) / "run",
+                budget=self.budget,
+                metric=self.metric,
+                space=self.space,
+                folds=self.folds,
+                max_trials=self.max_trials,
+                engine=self.engine,
+                seed=self.seed,
+                task=self._task_kind,
+            )
+            self.artifact_: Artifact = self.result_.load()
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:

@@ -67,7 +67,7 @@ class Progress:
 
     def _render(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for heading in ("#", "score", "candidate"):
+        for heading in ("#", "score (higher is better)", "candidate"):
             table.add_column(heading)
         for rank, (score, candidate) in enumerate(self._leaders[:NUM_LEADERS], start=1):
             table.add_row(str(rank), f"{score:.4f}", candidate.describe())

@@ -60,10 +60,24 @@ def make_split(dataset: Dataset, *, num_folds: int, seed: int) -> tuple[Fold, ..
         )
     rng = np.random.default_rng([seed, 1])
     if dataset.groups is not None:
-        return _grouped(dataset.groups, _strata(dataset), num_folds, rng)
+        return _both_classes(dataset, _grouped(dataset.groups, _strata(dataset), num_folds, rng))
     if dataset.times is not None:
         return _in_time(dataset.times, num_folds)
     return _stratified(_strata(dataset), num_folds, rng)
+
+
+def _both_classes(dataset: Dataset, folds: tuple[Fold, ...]) -> tuple[Fold, ...]:
+    """The folds as they are. Raises DataError where one would have to learn from rows of a single class."""
+    if dataset.task.is_classification:
+        for fold in folds:
+            present = np.unique(dataset.y[fold.fit])
+            if len(present) < 2:
+                raise DataError(
+                    f"--group: a fold would learn from {len(fold.fit)} rows that are all of class "
+                    f"{dataset.task.classes[int(present[0])]!r}, because the other classes lie together in too few groups. "
+                    "Leave --group out, or bring more groups with those classes."
+                )
+    return folds
 
 
 def _strata(dataset: Dataset) -> Rows:

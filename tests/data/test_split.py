@@ -140,6 +140,11 @@ def test_times_are_cut_into_one_stretch_more_than_folds() -> None:
         (dataset([0, 1, 0]), 2, r"at least 4 rows with a target are needed to learn and to check, found 3"),
         (dataset([0, 1] * 4), 0, r"--folds must be at least 1, got 0"),
         (dataset([0, 1] * 4, groups=[0, 1] * 4), 5, r"--group: at least 3 groups are needed .*found 2"),
+        (
+            dataset([0] * 9 + [1] * 3, groups=np.arange(12) // 3),
+            2,
+            r"--group: a fold would learn from .* all of class 0",
+        ),
         (dataset([0, 1] * 4, times=[5] * 8), 5, r"--time: at least two different moments are needed"),
     ],
 )

@@ -79,13 +79,13 @@ def run(
         model_cores = max(1, cores - 1)
         _start_ray(cores, threads=model_cores)
         if block:
-            _sigterm_is_ctrl_c()
+            _signals_interrupt()
         _deploy(folder, digest(token), host=host, port=port, cores=model_cores)
+        if on_ready:
+            on_ready(_greeting(service, folder, made=made))
     except BaseException:
         service.stop()
         raise
-    if on_ready:
-        on_ready(_greeting(service, folder, made=made))
     if block:
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -113,10 +113,14 @@ def _start_ray(cores: int, *, threads: int) -> None:
     )
 
 
-def _sigterm_is_ctrl_c() -> None:
-    """Lets the signal of schedulers and containers end the service as Ctrl-C does, once `ray.init` has set its own."""
+def _signals_interrupt() -> None:
+    """Lets SIGTERM, as schedulers and containers send it, end the service as Ctrl-C does; after `ray.init` sets its own.
+
+    SIGINT as well, since a shell starts what it puts in the background deaf to it.
+    """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
 
 
 def _deploy(folder: Path, token_digest: bytes, *, host: str, port: int, cores: int) -> None:

@@ -7,12 +7,14 @@ import logging
 import math
 import time
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from fusion_automl.candidate import Candidate
+from fusion_automl.data.images import remember_images
 from fusion_automl.deadline import Deadline
 from fusion_automl.evaluate import FoldResult
 from fusion_automl.search.ledger import Report
@@ -30,10 +32,17 @@ class TrialActor(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
+        import skops.io  # noqa: F401  # brings scikit-learn and torch; seconds that the first trial should not pay
+
         run = Path(config["run"])
         logging.basicConfig(filename=run / "worker.log", level=logging.INFO, format=LOG_FORMAT)
         self._runner = TrialRunner(run, threads=config["threads"])
         self._folds: Generator[FoldResult, None, Report] | None = None
+        self._memory = ExitStack()
+        self._memory.enter_context(remember_images())
+
+    def cleanup(self) -> None:
+        self._memory.close()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._folds = None

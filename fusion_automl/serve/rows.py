@@ -25,6 +25,8 @@ from fusion_automl.errors import DataError
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_ROWS = 10_000
+MAX_REQUEST_PIXELS = 500_000_000
+"""A kilobyte of PNG can hold millions of pixels; 32 MiB of photographs hold about half of this."""
 MAX_ERRORS = 100
 """More complaints than this about one request help nobody."""
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -121,25 +123,34 @@ def _absent(rows: list[Row], schema: Schema) -> Iterator[Field]:
 
 
 def _bad_images(rows: list[Row], schema: Schema) -> Iterator[Field]:
+    num_pixels = 0
     for name in schema.names("image"):
         for index, row in enumerate(rows):
-            if row[name] is not None and not _is_image(row[name]):
+            if row[name] is None:
+                continue
+            pixels = _pixels(row[name])
+            if pixels is None:
                 formats = ", ".join(IMAGE_FORMATS)
                 yield _field(index, name, f"expected an image ({formats}) as base64, found {short(row[name])}")
+                continue
+            num_pixels += pixels
+            if num_pixels > MAX_REQUEST_PIXELS:
+                limit = f"{MAX_REQUEST_PIXELS // 10**6} million pixels"
+                raise Refused(413, f"The images of the request have more than {limit} together. Send them in parts.")
 
 
-def _is_image(cell: Any) -> bool:
-    """Whether the cell is base64 that begins as an image does; whether all of it opens is left to `row_errors`."""
+def _pixels(cell: Any) -> int | None:
+    """What an image's header says of its size, None for anything that does not begin as an image does."""
     from PIL import Image
 
     try:
         content = base64.b64decode(cell, validate=True)
-        Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+        picture = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return True  # an image, and `row_errors` says how big
+        return 0  # it will not be unpacked: `image_errors` refuses it
     except (ValueError, TypeError, OSError, SyntaxError):
-        return False
-    return True
+        return None
+    return picture.width * picture.height
 
 
 def _refuse(fields: Iterable[Field]) -> None:

@@ -226,6 +226,15 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(client: TestClien
     assert "Shrink it or empty the cell." in answer.json()["detail"][0]["message"]
 
 
+def test_many_small_files_that_unpack_to_much_are_refused(client: TestClient, row: Row) -> None:
+    black = encoded(Image.new("1", (7000, 7000)))  # 49 million pixels in 6 kB
+    answer = client.post("/v1/predict", json={"rows": [{**row, "photo": black}] * 11})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        413,
+        "The images of the request have more than 500 million pixels together. Send them in parts.",
+    )
+
+
 def test_a_deeply_nested_body_is_refused(client: TestClient) -> None:
     answer = client.post("/v1/predict", content=b'{"rows": ' + b"[" * 200_000)
     assert (answer.status_code, answer.json()["detail"]) == (400, "The body is nested too deeply.")
@@ -249,7 +258,7 @@ def test_a_giant_body_is_refused(client: TestClient, declared: bool) -> None:
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/schema", "/v1/model", "/docs", "/openapi.json", "/nothing"])
 def test_nothing_is_told_without_the_token(model: Model, path: str, authorization: str | None) -> None:
     client = TestClient(make_app(model, digest(TOKEN)))
-    headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
+    headers = [] if authorization is None else [(b"Authorization", authorization.encode("latin-1"))]
     answer = client.post(path, content=b"{", headers=headers)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert answer.json()["detail"].startswith("Send the header 'Authorization: Bearer TOKEN'")

@@ -8,15 +8,17 @@ from fusion_automl.candidate import Candidate
 from fusion_automl.component import build, component_class
 from fusion_automl.errors import SpaceError
 from fusion_automl.fusion.bench import Bench, LearnFrom
+from fusion_automl.fusion.takes import Takes
 from fusion_automl.store.node import Ref
 
 Level = Literal["none", "data", "model", "decision"]
 
 
 class Fusion(Protocol):
-    """A frozen dataclass whose fields are hyperparameters; `level` is where modalities meet."""
+    """A frozen dataclass whose fields are hyperparameters; `level` is where modalities meet, `takes` which parts it joins."""
 
     level: ClassVar[Level]
+    takes: ClassVar[Takes]
 
     def fit(self, candidate: Candidate, bench: Bench, *, learn_from: LearnFrom) -> Ref:
         """Fits the candidate's parts on one fold; the prediction it returns covers the fold's validation rows
@@ -43,10 +45,6 @@ def level_of(candidate: Candidate) -> Level:
 def fit_candidate(candidate: Candidate, bench: Bench, *, learn_from: LearnFrom = "train") -> Ref:
     """Fits a candidate on one fold. Raises FitError, OutOfTime, or SpaceError for a candidate that makes no sense."""
     fusion: Fusion = build(FUSIONS, candidate.fusion, where="fusion")
+    if not fusion.takes.accepts(candidate):
+        raise SpaceError(f"{candidate.fusion.name} needs {fusion.takes}, got {candidate.describe()}.")
     return fusion.fit(candidate, bench, learn_from=learn_from)
-
-
-def expect(condition: bool, candidate: Candidate, rule: str) -> None:
-    """Raises SpaceError unless the candidate keeps its fusion's rule."""
-    if not condition:
-        raise SpaceError(f"{candidate.fusion.name} needs {rule}, got {candidate.describe()}.")

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fusion_automl.candidate import Candidate, Spec
-from fusion_automl.fusion import Level, expect, fit_candidate, level_of
+from fusion_automl.fusion import Level, fit_candidate
 from fusion_automl.fusion.bench import Bench, LearnFrom
+from fusion_automl.fusion.takes import Takes
 from fusion_automl.store.node import Ref
+
+MEMBERS = Takes(members=True)
 
 
 def _combine(candidate: Candidate, bench: Bench, combiner: Spec, learn_from: LearnFrom, *, learns: bool) -> Ref:
-    expect(len(candidate.members) >= 2, candidate, "two members or more")
-    flat = all(level_of(member) != "decision" for member in candidate.members)
-    expect(flat and learn_from == "train", candidate, "members that are not decision-level fusions themselves")
     on_valid = [fit_candidate(member, bench, learn_from="train") for member in candidate.members]
     on_holdout = [fit_candidate(member, bench, learn_from="fit") for member in candidate.members] if learns else []
     return bench.combine(combiner, on_holdout, on_valid)
@@ -25,6 +25,7 @@ class Average:
     """The mean of the members' predictions."""
 
     level: ClassVar[Level] = "decision"
+    takes: ClassVar[Takes] = MEMBERS
 
     def fit(self, candidate: Candidate, bench: Bench, *, learn_from: LearnFrom) -> Ref:
         return _combine(candidate, bench, Spec.of("average", members=len(candidate.members)), learn_from, learns=False)
@@ -36,6 +37,7 @@ class Weighted:
 
     shrinkage: float = 0.01
     level: ClassVar[Level] = "decision"
+    takes: ClassVar[Takes] = MEMBERS
 
     def fit(self, candidate: Candidate, bench: Bench, *, learn_from: LearnFrom) -> Ref:
         return _combine(candidate, bench, Spec.of("weighted", shrinkage=self.shrinkage), learn_from, learns=True)
@@ -47,6 +49,7 @@ class Stack:
 
     C: float = 0.1
     level: ClassVar[Level] = "decision"
+    takes: ClassVar[Takes] = MEMBERS
 
     def fit(self, candidate: Candidate, bench: Bench, *, learn_from: LearnFrom) -> Ref:
         return _combine(candidate, bench, Spec.of("stack", C=self.C), learn_from, learns=True)

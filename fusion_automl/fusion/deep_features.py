@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fusion_automl.candidate import Candidate
-from fusion_automl.fusion import Level, expect
+from fusion_automl.fusion import Level
 from fusion_automl.fusion.bench import Bench, LearnFrom
+from fusion_automl.fusion.takes import Takes
 from fusion_automl.store.node import Ref
 
 
@@ -21,11 +22,9 @@ class DeepFeatures:
 
     components: int = 30
     level: ClassVar[Level] = "model"
+    takes: ClassVar[Takes] = Takes(encoders="may", backbones="some", classical="must")
 
     def fit(self, candidate: Candidate, bench: Bench, *, learn_from: LearnFrom) -> Ref:
-        expect(
-            bool(candidate.backbones) and candidate.classical is not None, candidate, "backbones and a classical model"
-        )
         assert candidate.classical is not None
         embeddings = [bench.train(spec, candidate.target)[0] for spec in candidate.backbones]
         inputs = [bench.reduce(embedding, self.components) for embedding in embeddings]

@@ -129,12 +129,16 @@ def test_a_passed_deadline_is_out_of_time(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("candidate", "rule"),
     [
-        (Candidate(Spec.of("concat"), classical=TREE), "concat needs encoders and a classical model"),
-        (Candidate(Spec.of("backbone"), backbones=(NET, NET)), "backbone needs one backbone and nothing else"),
-        (Candidate(Spec.of("average"), members=(Candidate(Spec.of("baseline")),)), "average needs two members or more"),
+        (Candidate(Spec.of("concat"), classical=TREE), r"concat needs encoders and a classical model, got concat\("),
+        (Candidate(Spec.of("backbone"), backbones=(NET, NET)), "backbone needs one backbone, got"),
+        (
+            Candidate(Spec.of("deep_features"), backbones=(NET,)),
+            "needs backbones and a classical model, perhaps encoders",
+        ),
+        (Candidate(Spec.of("average"), members=(Candidate(Spec.of("baseline")),)), "average needs 2 to 3 members"),
         (
             Candidate(Spec.of("stack"), members=(_candidate("average", "binary"), _candidate("concat", "binary"))),
-            "stack needs members that are not decision-level fusions themselves",
+            "stack needs 2 to 3 members that have no members themselves",
         ),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusion_automl.candidate import Candidate
-from fusion_automl.search.space import Entry, LocalSpace, fusion_level
+from fusion_automl.search.space import Entry, LocalSpace, fusion_level, fusion_takes
 
 
 def portfolio(local: LocalSpace) -> list[Candidate]:
@@ -37,13 +37,7 @@ def _prune(candidate: Candidate, local: LocalSpace) -> Candidate | None:
         backbones=tuple(spec for spec in candidate.backbones if local.has("backbone", spec.name)),
         members=_prune_members(candidate, local),
     )
-    enough = {
-        "none": len(pruned.backbones) == 1,
-        "data": bool(pruned.encoders),
-        "model": bool(pruned.backbones),
-        "decision": len(pruned.members) >= 2,
-    }
-    return pruned if enough[level] else None
+    return pruned if fusion_takes(candidate.fusion.name).accepts(pruned) else None
 
 
 def _prune_members(candidate: Candidate, local: LocalSpace) -> tuple[Candidate, ...]:

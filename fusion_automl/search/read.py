@@ -14,25 +14,18 @@ import search_spaces
 from fusion_automl.candidate import Candidate, Param, Spec
 from fusion_automl.component import component_class, hyperparameters, unknown
 from fusion_automl.errors import SpaceError
-from fusion_automl.search.space import MODALITIES, TABLES, Entry, Section, Space, component, fusion_level
+from fusion_automl.fusion.takes import MAX_MEMBERS, Takes
+from fusion_automl.search.space import MODALITIES, TABLES, Branch, Entry, Section, Space, component, fusion_takes
 from fusion_automl.search.values import Choice, Fixed, FloatRange, IntRange, Values
 from fusion_automl.target import TARGETS
 from fusion_automl.task import TaskKind
 
 Tables = Mapping[Section, Mapping[str, Mapping[str, Values]]]
 
-MAX_MEMBERS = 3
 _FOLDER = Path(next(iter(search_spaces.__path__)))
 _TOP = ["name", "description", *TABLES, "portfolio"]
 _PARTS = ["fusion", "encoders", "backbones", "classical", "members", "target"]
 _CONDITIONS = ["modalities", "tasks", "max_rows"]
-_LEVEL_PARTS = {
-    "none": ["backbones"],
-    "data": ["encoders", "classical"],
-    "model": ["backbones", "classical"],
-    "decision": ["members"],
-}
-"""What an entry must have for each level of fusion; of the rest, only raw encoders at model level may be added."""
 
 
 def space_names() -> list[str]:
@@ -137,33 +130,39 @@ def _candidate(raw: Any, tables: Tables, where: str) -> Candidate:
     if "fusion" not in raw:
         raise SpaceError(f"{where}: fusion is missing. Known: {', '.join(sorted(tables['fusion']))}.")
     fusion = _spec(raw["fusion"], "fusion", tables, f"{where} fusion")
-    level = fusion_level(fusion.name)
-    _check_parts(raw, level, f"{where} ({fusion.name})")
+    takes = fusion_takes(fusion.name)
+    _check_parts(raw, takes, f"{where} ({fusion.name})")
     target = raw.get("target", "identity")
     if target not in TARGETS:
         raise SpaceError(f"{where} target: {unknown('target', str(target), list(TARGETS))}")
     classical = raw.get("classical")
-    return Candidate(
+    candidate = Candidate(
         fusion=fusion,
         encoders=_by_modality(raw.get("encoders", {}), "encoder", tables, f"{where} encoders"),
         backbones=_by_modality(raw.get("backbones", {}), "backbone", tables, f"{where} backbones"),
         classical=None if classical is None else _spec(classical, "classical", tables, f"{where} classical"),
-        members=_members(raw.get("members", []), tables, f"{where} members") if level == "decision" else (),
+        members=_members(raw["members"], tables, f"{where} members") if takes.members else (),
         target=target,
     )
+    if not takes.accepts(candidate):
+        raise SpaceError(f"{where}: {fusion.name} needs {takes}, got {candidate.describe()}.")
+    return candidate
 
 
-def _check_parts(raw: Mapping[str, Any], level: str, where: str) -> None:
-    needed = _LEVEL_PARTS[level]
-    allowed = {"fusion", *needed} | ({"encoders"} if level == "model" else set())
-    allowed |= set() if level == "decision" else {"target"}
-    missing = [part for part in needed if not raw.get(part)]
-    surplus = [part for part in raw if part not in allowed]
+def _check_parts(raw: Mapping[str, Any], takes: Takes, where: str) -> None:
+    needs = {
+        "encoders": takes.encoders,
+        "backbones": "no" if takes.backbones == "no" else "must",
+        "classical": takes.classical,
+        "members": "must" if takes.members else "no",
+        "target": "no" if takes.members else "may",
+    }
+    missing = [part for part, need in needs.items() if need == "must" and not raw.get(part)]
+    surplus = [part for part in raw if needs.get(part, "must") == "no"]
     if missing or surplus:
         lead = f"{missing[0]} is missing" if missing else f"{surplus[0]} has no meaning here"
+        allowed = ["fusion", *(part for part, need in needs.items() if need != "no")]
         raise SpaceError(f"{where}: {lead}. Allowed: {', '.join(sorted(allowed))}.")
-    if level == "none" and len(raw["backbones"]) != 1:
-        raise SpaceError(f"{where}: expected one backbone, got {', '.join(raw['backbones'])}.")
 
 
 def _members(raw: Any, tables: Tables, where: str) -> tuple[Candidate, ...]:
@@ -179,10 +178,12 @@ def _members(raw: Any, tables: Tables, where: str) -> tuple[Candidate, ...]:
     return members
 
 
-def branch(candidate: Candidate) -> tuple[str, str]:
-    """The fusion and the head of a candidate below decision level."""
-    head = candidate.classical or candidate.backbones[0]
-    return candidate.fusion.name, head.name
+def branch(candidate: Candidate) -> Branch:
+    """The fusion and the head of a candidate that is made of parts."""
+    if candidate.classical:
+        return candidate.fusion.name, candidate.classical.name
+    lone = fusion_takes(candidate.fusion.name).backbones == "one"
+    return candidate.fusion.name, candidate.backbones[0].name if lone else ""
 
 
 def _by_modality(raw: Any, section: Section, tables: Tables, where: str) -> tuple[Spec, ...]:

@@ -14,12 +14,13 @@ from fusion_automl.data.schema import Modality, Schema
 from fusion_automl.encoders import ENCODERS
 from fusion_automl.errors import SpaceError
 from fusion_automl.fusion import FUSIONS, Level
+from fusion_automl.fusion.takes import Takes
 from fusion_automl.search.values import Values
 from fusion_automl.task import Task, TaskKind
 
 Section = Literal["classical", "backbone", "encoder", "fusion"]
 Branch = tuple[str, str]
-"""A fusion below decision level and its head: the classical model, or the lone backbone."""
+"""A fusion of parts and its head: the classical model, the lone backbone, or "" for a network of several."""
 
 BASELINES = ("baseline", "prior")
 TABLES: dict[Section, Table] = {
@@ -52,6 +53,11 @@ def fusion_level(name: str) -> Level:
     return level
 
 
+def fusion_takes(name: str) -> Takes:
+    takes: Takes = component("fusion", name).takes
+    return takes
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A line of the portfolio: a candidate with all its modalities, and the data on which it is worth trying."""
@@ -82,9 +88,9 @@ class Space:
 class LocalSpace:
     """A space cut down to one dataset, with the structural choices spelled out.
 
-    `fusions` maps a level to its fusions. `sets` maps `backbone`, and what a classical model prefers (`codes`,
-    `dense`), to each modality's choices: names of components joined by "+". `notes` says what was left out, and what
-    to install.
+    `fusions` maps a level to its fusions. `sets` maps `backbone`, `trunk` (backbones that can be trained as parts of a
+    network) and what a classical model prefers (`codes`, `dense`) to each modality's choices: names of components joined
+    by "+". `notes` says what was left out, and what to install.
     """
 
     space: Space
@@ -121,17 +127,12 @@ def fit_space(
     here = Space(space.name, space.description, space.source, tables, space.entries)
     sets = {
         "backbone": _sets(here, "backbone", modalities, None),
+        "trunk": _trunks(here, modalities),
         "codes": _sets(here, "encoder", modalities, "codes"),
         "dense": _sets(here, "encoder", modalities, "dense"),
     }
-    fusions = _fusions(here, has_encoders=bool(sets["dense"]), has_backbones=bool(sets["backbone"]))
-    branches = tuple(
-        (fusion, head)
-        for level, names in fusions.items()
-        if level != "decision"
-        for fusion in names
-        for head in tables["backbone" if level == "none" else "classical"]
-    )
+    fusions = _fusions(here, modalities, sets)
+    branches = tuple((name, head) for names in fusions.values() for name in names for head in _heads(name, here))
     if not branches:
         present = ", ".join(modalities) or "none"
         reasons = "".join(f" {note}" for note in notes)
@@ -156,18 +157,47 @@ def _obstacle(found: type[Any], rows: int) -> str:
     return f"{rows:,} rows are more than the {max_rows:,} it is meant for." if rows > max_rows else ""
 
 
-def _fusions(space: Space, *, has_encoders: bool, has_backbones: bool) -> dict[Level, tuple[str, ...]]:
+def _fusions(
+    space: Space, modalities: tuple[Modality, ...], sets: Mapping[str, Mapping[Modality, tuple[str, ...]]]
+) -> dict[Level, tuple[str, ...]]:
     """The fusions of each level that have all the parts they need."""
-    has_classical = bool(space.tables["classical"])
-    possible: dict[Level, bool] = {
-        "none": has_backbones,
-        "data": has_encoders and has_classical,
-        "model": has_backbones and has_classical,
-        "decision": True,
-    }
-    levels = {name: fusion_level(name) for name in space.tables["fusion"]}
-    found = {level: tuple(name for name in levels if levels[name] == level) for level in possible if possible[level]}
+
+    def possible(takes: Takes) -> bool:
+        backbones = [modality for modality in sets["backbone"] if modality in (takes.modalities[:1] or modalities)]
+        return (
+            set(takes.modalities) <= set(modalities)
+            and (takes.encoders != "must" or bool(sets["dense"]))
+            and (takes.classical != "must" or bool(space.tables["classical"]))
+            and (takes.backbones not in ("one", "some") or bool(backbones))
+            and (takes.backbones != "several" or len(sets["trunk"]) >= 2)
+        )
+
+    names = [name for name in space.tables["fusion"] if possible(fusion_takes(name))]
+    found = {level: tuple(name for name in names if fusion_level(name) == level) for level in get_args(Level)}
     return {level: names for level, names in found.items() if names}
+
+
+def _heads(fusion: str, space: Space) -> tuple[str, ...]:
+    """What may stand at the head of a fusion of parts; nothing at all for a fusion of members."""
+    takes = fusion_takes(fusion)
+    if takes.members:
+        return ()
+    if takes.classical == "must":
+        return tuple(space.tables["classical"])
+    if takes.backbones == "several":
+        return ("",)
+    wanted = takes.modalities[:1] or MODALITIES
+    return tuple(name for name in space.tables["backbone"] if component("backbone", name).modality in wanted)
+
+
+def _trunks(space: Space, modalities: tuple[Modality, ...]) -> dict[Modality, tuple[str, ...]]:
+    """For each modality the backbones whose nets can be trained as parts of a network."""
+    named = {name: component("backbone", name) for name in space.tables["backbone"]}
+    found = {
+        modality: tuple(name for name, its in named.items() if its.modality == modality and hasattr(its, "design"))
+        for modality in modalities
+    }
+    return {modality: names for modality, names in found.items() if names}
 
 
 def _sets(
@@ -178,7 +208,7 @@ def _sets(
     for modality in modalities:
         names = [name for name in space.tables[section] if component(section, name).modality == modality]
         named = []
-        for candidate in _below_decision(space.entries):
+        for candidate in _all_candidates(space.entries):
             specs = candidate.encoders if section == "encoder" else candidate.backbones
             inside = [spec.name for spec in specs if spec.name in names]
             if inside and (prefers is None or preference(candidate) == prefers):
@@ -202,5 +232,6 @@ def _suiting(names: list[str], prefers: str | None) -> list[str]:
     return sorted(names, key=lambda name: name not in CODE_ENCODERS)
 
 
-def _below_decision(entries: Iterable[Entry]) -> list[Candidate]:
-    return [part for entry in entries for part in (entry.candidate.members or (entry.candidate,))]
+def _all_candidates(entries: Iterable[Entry]) -> list[Candidate]:
+    """The candidates of a portfolio and their members."""
+    return [part for entry in entries for part in (entry.candidate, *entry.candidate.members)]

@@ -93,11 +93,12 @@ class Candidate:
         return tuple(dict.fromkeys(own + [n for m in self.members for n in m.all_classical()]))
 
     def describe(self) -> str:
-        """One line for people: `deep_features(textcnn + ordinal -> lightgbm)`."""
-        if self.members:
-            inside = ", ".join(member.describe() for member in self.members)
-        else:
-            inside = " + ".join([spec.name for spec in (*self.backbones, *self.encoders)])
+        """One line for people: `deep_features(text_cnn + ordinal -> lightgbm)`, `hybrid[gated](...)`."""
+        inside = [member.describe() for member in self.members]
+        parts = (*self.backbones, *self.encoders)
+        inside += [" + ".join(spec.name for spec in parts)] if parts else []
+        choices = [value for _, value in self.fusion.params if isinstance(value, str)]
+        name = self.fusion.name + (f"[{', '.join(choices)}]" if choices else "")
         head = f" -> {self.classical.name}" if self.classical else ""
         target = f", {self.target} target" if self.target != "identity" else ""
-        return f"{self.fusion.name}({inside}{head}{target})"
+        return f"{name}({', '.join(inside)}{head}{target})"

@@ -13,6 +13,7 @@ from fusion_automl.encoders import ENCODERS
 from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.ensemble.field import Field
 from fusion_automl.evidence.compare import Gain, paired_bootstrap
+from fusion_automl.fusion import FUSIONS
 from fusion_automl.search.ledger import Trial
 from fusion_automl.search.propose import BASELINE
 
@@ -24,29 +25,32 @@ def modalities_of(candidate: Candidate) -> frozenset[str]:
     """The modalities that a candidate learns from."""
     used = [component_class(ENCODERS, name, where="encoder").modality for name in candidate.all_encoders()]
     used += [component_class(BACKBONES, name, where="backbone").modality for name in candidate.all_backbones()]
+    for part in (candidate, *candidate.members):
+        used += component_class(FUSIONS, part.fusion.name, where="fusion").takes.modalities
     return frozenset(used)
 
 
 def is_deep(candidate: Candidate) -> bool:
-    """Whether it is a backbone alone."""
-    return candidate.fusion.name == "backbone"
+    """Whether nets are all there is to it: a backbone alone, or several trained as one."""
+    return bool(candidate.backbones) and not candidate.classical
 
 
 def is_classical(candidate: Candidate) -> bool:
     """Whether classical models and encoders are all there is to it."""
-    return candidate.fusion.name == "concat"
+    return candidate.classical is not None and not candidate.backbones and not candidate.members
 
 
 def is_fused(candidate: Candidate) -> bool:
-    """Whether it brings several modalities together, or deep with classical learning."""
-    return len(modalities_of(candidate)) > 1 or candidate.fusion.name not in ("backbone", "concat", "baseline")
+    """Whether it brings several modalities together, or deep with classical learning, or members."""
+    both = bool(candidate.backbones) and candidate.classical is not None
+    return both or bool(candidate.members) or len(modalities_of(candidate)) > 1
 
 
 def family(candidate: Candidate) -> str:
     """The word for what a candidate is: its classical model, its backbone, or its fusion."""
     if is_classical(candidate) and candidate.classical:
         return candidate.classical.name
-    return candidate.backbones[0].name if is_deep(candidate) else candidate.fusion.name
+    return candidate.backbones[0].name if candidate.fusion.name == "backbone" else candidate.fusion.name
 
 
 class Evidence:

@@ -28,6 +28,7 @@ def describe_space(space: Space) -> str:
     lines.append("\nportfolio, tried in this order where the data has the modalities:")
     for number, entry in enumerate(space.entries, start=1):
         only = [f"needs {', '.join(entry.modalities)}"] if entry.modalities else []
+        only += [f"only {' + '.join(entry.mix)}"] if entry.mix else []
         only += [f"only {', '.join(entry.tasks)}"] if entry.tasks != get_args(TaskKind) else []
         only += [f"up to {entry.max_rows:,} rows"] if entry.max_rows else []
         lines.append(f"  {number:2}. {entry.candidate.describe()}" + (f"  [{'; '.join(only)}]" if only else ""))

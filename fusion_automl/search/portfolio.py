@@ -17,6 +17,7 @@ def portfolio(local: LocalSpace) -> list[Candidate]:
 def _applies(entry: Entry, local: LocalSpace) -> bool:
     return (
         set(entry.modalities) <= set(local.modalities)
+        and (not entry.mix or set(entry.mix) == set(local.modalities))
         and local.task in entry.tasks
         and (entry.max_rows is None or local.rows <= entry.max_rows)
     )

@@ -23,9 +23,9 @@ from fusion_automl.task import TaskKind
 Tables = Mapping[Section, Mapping[str, Mapping[str, Values]]]
 
 _FOLDER = Path(next(iter(search_spaces.__path__)))
-_TOP = ["name", "description", *TABLES, "portfolio"]
+_TOP = ["name", "description", "include", *TABLES, "portfolio"]
 _PARTS = ["fusion", "encoders", "backbones", "classical", "members", "target"]
-_CONDITIONS = ["modalities", "tasks", "max_rows"]
+_CONDITIONS = ["modalities", "mix", "tasks", "max_rows"]
 
 
 def space_names() -> list[str]:
@@ -36,13 +36,16 @@ def space_names() -> list[str]:
 def read_space(name_or_path: str | Path) -> Space:
     """Reads a space by its name or from a file. Raises SpaceError for whatever is wrong with it."""
     path = _find(str(name_or_path))
+    return _space(_load(path), path)
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpaceError(f"{path}: the search space cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SpaceError(f"{path}: expected a TOML file, but {error}.") from None
-    return _space(raw, str(path))
 
 
 def _find(name: str) -> Path:
@@ -53,17 +56,29 @@ def _find(name: str) -> Path:
     return _FOLDER / f"{name}.toml"
 
 
-def _space(raw: Mapping[str, Any], where: str) -> Space:
-    _known_only(raw, _TOP, f"{where}", "table")
+def _space(raw: Mapping[str, Any], path: Path) -> Space:
+    where = str(path)
+    _known_only(raw, _TOP, where, "table")
     for key in ("name", "description"):
         if not isinstance(raw.get(key), str):
             raise SpaceError(f"{where}: {key} must be a text, got {raw.get(key)!r}.")
     tables: Tables = {section: _section(raw.get(section, {}), section, where) for section in TABLES}
+    included = raw.get("include", [])
+    if not isinstance(included, list) or not all(isinstance(name, str) for name in included):
+        raise SpaceError(f"{where}: include must be a list of files, got {included!r}.")
+    entries: list[Entry] = []
+    for name in included:
+        entries += _portfolio(_load(path.parent / name), ["portfolio"], tables, str(path.parent / name))
+    entries += _portfolio(raw, _TOP, tables, where)
+    return Space(raw["name"], raw["description"], where, tables, tuple(entries))
+
+
+def _portfolio(raw: Mapping[str, Any], known: list[str], tables: Tables, where: str) -> list[Entry]:
+    _known_only(raw, known, where, "table")
     lines = raw.get("portfolio", [])
     if not isinstance(lines, list):
         raise SpaceError(f"{where}: write each candidate of the portfolio under a heading of its own, [[portfolio]].")
-    entries = tuple(_entry(line, tables, f"{where}: [[portfolio]] {i}") for i, line in enumerate(lines, start=1))
-    return Space(raw["name"], raw["description"], where, tables, entries)
+    return [_entry(line, tables, f"{where}: [[portfolio]] {number}") for number, line in enumerate(lines, start=1)]
 
 
 def _section(raw: Any, section: Section, where: str) -> dict[str, dict[str, Values]]:
@@ -117,12 +132,13 @@ def _typed(value: Any, default: Any, where: str) -> Param:
 def _entry(raw: Any, tables: Tables, where: str) -> Entry:
     _known_only(_table(raw, where), [*_PARTS, *_CONDITIONS], where, "key")
     modalities = _names(raw.get("modalities", []), MODALITIES, "modality", f"{where} modalities")
+    mix = _names(raw.get("mix", []), MODALITIES, "modality", f"{where} mix")
     tasks = _names(raw.get("tasks", list(get_args(TaskKind))), get_args(TaskKind), "task", f"{where} tasks")
     max_rows = raw.get("max_rows")
     if max_rows is not None and (type(max_rows) is not int or max_rows < 1):
         raise SpaceError(f"{where}: max_rows must be a whole number above 0, got {max_rows!r}.")
     parts = {key: value for key, value in raw.items() if key in _PARTS}
-    return Entry(_candidate(parts, tables, where), modalities, tasks, max_rows)
+    return Entry(_candidate(parts, tables, where), modalities, mix, tasks, max_rows)
 
 
 def _candidate(raw: Any, tables: Tables, where: str) -> Candidate:

@@ -60,10 +60,12 @@ def fusion_takes(name: str) -> Takes:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the portfolio: a candidate with all its modalities, and the data on which it is worth trying."""
+    """A line of the portfolio: a candidate with all its modalities, and the data on which it is worth trying: those that
+    have all of `modalities`, or exactly those of `mix` where it names some."""
 
     candidate: Candidate
     modalities: tuple[Modality, ...] = ()
+    mix: tuple[Modality, ...] = ()
     tasks: tuple[TaskKind, ...] = get_args(TaskKind)
     max_rows: int | None = None
 

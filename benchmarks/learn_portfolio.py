@@ -230,7 +230,7 @@ class Blend:
     @property
     def tells_something(self) -> bool:
         """Whether most candidates are better than a guess; else what seems better than the others is chance."""
-        return sum(line["score"] > self.guess for line in self.lines.values()) > 0.5 * len(self.lines)
+        return bool(sum(line["score"] > self.guess for line in self.lines.values()) > 0.5 * len(self.lines))
 
     def take(self, key: str) -> None:
         if key not in self.oof:

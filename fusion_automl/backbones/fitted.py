@@ -1,4 +1,4 @@
-"""What the five backbones have in common once they are trained: run a frame, save, load.
+"""What backbones have in common: a design is trained, and what was trained runs a frame, saves and loads.
 
 A fitted backbone is a reader (frame -> arrays), a shape (the net's arguments, as JSON) and the net's weights.
 """
@@ -6,7 +6,7 @@ A fitted backbone is a reader (frame -> arrays), a shape (the net's arguments, a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
@@ -42,6 +42,16 @@ class Reader(Protocol):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A net before training, fitted to the training rows: `shape` holds its arguments but for the number of outputs."""
+
+    reader: Reader
+    shape: Shape
+    recipe: Recipe
+    augment: Augment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +151,17 @@ F = TypeVar("F", bound=FittedNet)
 
 def fit_net(
     fitted_class: type[F],
-    reader: Reader,
-    shape: Shape,
-    recipe: Recipe,
+    design_for: Callable[[Dataset], Design],
     data: Dataset,
     holdout: Dataset,
     *,
     seed: int,
     deadline: Deadline,
     threads: int,
-    augment: Augment | None = None,
 ) -> F:
-    """Builds the net and trains it on `data` until the loss on `holdout` stops falling or the deadline passes.
+    """Designs the net and trains it on `data` until the loss on `holdout` stops falling or the deadline passes.
 
-    `shape` holds the net's arguments but for the number of outputs. Raises OutOfTime and FitError as `train` does.
+    Raises OutOfTime and FitError as `train` does.
     """
     import torch
 
@@ -163,10 +170,11 @@ def fit_net(
 
     if deadline.passed():
         raise OutOfTime("the deadline had passed before the rows were read")
+    design = design_for(data)
     outputs = Outputs.fit(data.task, data.y)
-    shape = {**shape, "num_outputs": outputs.size}
-    inputs = [torch.from_numpy(array) for array in reader.read(data.frame)]
-    holdout_inputs = [torch.from_numpy(array) for array in reader.read(holdout.frame)]
+    shape = {**design.shape, "num_outputs": outputs.size}
+    inputs = [torch.from_numpy(array) for array in design.reader.read(data.frame)]
+    holdout_inputs = [torch.from_numpy(array) for array in design.reader.read(holdout.frame)]
     with isolated(seed, threads):
         net = fitted_class.build(shape)
     training = train(
@@ -176,10 +184,10 @@ def fit_net(
         holdout_inputs,
         torch.from_numpy(outputs.targets(holdout.y)),
         data.task,
-        recipe,
+        design.recipe,
         seed=seed,
         deadline=deadline,
         threads=threads,
-        augment=augment,
+        augment=design.augment,
     )
-    return fitted_class(reader, shape, outputs, net, history=training.epochs, threads=threads)
+    return fitted_class(design.reader, shape, outputs, net, history=training.epochs, threads=threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fusion_automl.backbones.fitted import FittedNet, Shape, fit_net
+from fusion_automl.backbones.fitted import Design, FittedNet, Shape, fit_net
 from fusion_automl.backbones.image_reader import ImageReader
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.data.dataset import Dataset
@@ -36,12 +36,11 @@ class ImageCNN:
     shift: float = 0.04
     flip: bool = True
 
-    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedImageCNN:
+    def design(self, data: Dataset) -> Design:
         from fusion_automl.backbones.nets.image import ShiftAndFlip
 
         reader = ImageReader.fit(data.frame, data.schema.of_modality("image"), max_size=self.size)
-        return fit_net(
-            FittedImageCNN,
+        return Design(
             reader,
             {
                 "num_columns": len(reader.columns),
@@ -53,13 +52,11 @@ class ImageCNN:
                 "dropout": self.dropout,
             },
             Recipe(self.learning_rate, self.weight_decay, self.epochs, self.patience, self.batch_size),
-            data,
-            holdout,
-            seed=seed,
-            deadline=deadline,
-            threads=threads,
-            augment=ShiftAndFlip(shift=self.shift, flip=self.flip),
+            ShiftAndFlip(shift=self.shift, flip=self.flip),
         )
+
+    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedImageCNN:
+        return fit_net(FittedImageCNN, self.design, data, holdout, seed=seed, deadline=deadline, threads=threads)
 
 
 class FittedImageCNN(FittedNet):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fusion_automl.backbones.fitted import FittedNet, Shape, fit_net
+from fusion_automl.backbones.fitted import Design, FittedNet, Shape, fit_net
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.backbones.series_reader import SeriesReader
 from fusion_automl.data.dataset import Dataset
@@ -33,12 +33,11 @@ class SeriesCNN:
     num_blocks: int = 3
     noise: float = 0.05
 
-    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedSeriesCNN:
+    def design(self, data: Dataset) -> Design:
         from fusion_automl.backbones.nets.series import Jitter
 
         columns = data.schema.of_modality("series")
-        return fit_net(
-            FittedSeriesCNN,
+        return Design(
             SeriesReader.fit(data.frame, columns),
             {
                 "num_channels": len(columns),
@@ -47,13 +46,11 @@ class SeriesCNN:
                 "dropout": self.dropout,
             },
             Recipe(self.learning_rate, self.weight_decay, self.epochs, self.patience, self.batch_size),
-            data,
-            holdout,
-            seed=seed,
-            deadline=deadline,
-            threads=threads,
-            augment=Jitter(self.noise),
+            Jitter(self.noise),
         )
+
+    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedSeriesCNN:
+        return fit_net(FittedSeriesCNN, self.design, data, holdout, seed=seed, deadline=deadline, threads=threads)
 
 
 class FittedSeriesCNN(FittedNet):

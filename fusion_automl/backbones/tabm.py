@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fusion_automl.backbones.fitted import FittedNet, Shape, fit_net
+from fusion_automl.backbones.fitted import Design, FittedNet, Shape, fit_net
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.backbones.table_reader import TableReader
 from fusion_automl.data.dataset import Dataset
@@ -41,13 +41,12 @@ class TabM:
     num_bins: int = 32
     number_size: int = 12
 
-    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTabM:
+    def design(self, data: Dataset) -> Design:
         reader = TableReader.fit(data)
         if not (reader.scales or reader.cardinalities):
             raise FitError("tabm: no column of the table varies in the training rows")
         numbers, _ = reader.read(data.frame)
-        return fit_net(
-            FittedTabM,
+        return Design(
             reader,
             {
                 "bins": bin_edges(numbers, self.num_bins),
@@ -59,12 +58,10 @@ class TabM:
                 "dropout": self.dropout,
             },
             Recipe(self.learning_rate, self.weight_decay, self.epochs, self.patience, self.batch_size),
-            data,
-            holdout,
-            seed=seed,
-            deadline=deadline,
-            threads=threads,
         )
+
+    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTabM:
+        return fit_net(FittedTabM, self.design, data, holdout, seed=seed, deadline=deadline, threads=threads)
 
 
 class FittedTabM(FittedNet):

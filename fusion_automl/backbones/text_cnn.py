@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fusion_automl.backbones.fitted import FittedNet, Shape, fit_net
+from fusion_automl.backbones.fitted import Design, FittedNet, Shape, fit_net
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.backbones.vocabulary import TextReader
 from fusion_automl.data.dataset import Dataset
@@ -35,12 +35,11 @@ class TextCNN:
     max_width: int = 5
     max_length: int = 200
 
-    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTextCNN:
+    def design(self, data: Dataset) -> Design:
         from fusion_automl.backbones.nets.text import WordDropout
 
         reader = TextReader.fit(data.frame, data.schema.of_modality("text"), max_length=self.max_length)
-        return fit_net(
-            FittedTextCNN,
+        return Design(
             reader,
             {
                 "num_words": reader.num_words,
@@ -50,13 +49,11 @@ class TextCNN:
                 "dropout": self.dropout,
             },
             Recipe(self.learning_rate, self.weight_decay, self.epochs, self.patience, self.batch_size),
-            data,
-            holdout,
-            seed=seed,
-            deadline=deadline,
-            threads=threads,
-            augment=WordDropout(self.word_dropout),
+            WordDropout(self.word_dropout),
         )
+
+    def fit(self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTextCNN:
+        return fit_net(FittedTextCNN, self.design, data, holdout, seed=seed, deadline=deadline, threads=threads)
 
 
 class FittedTextCNN(FittedNet):

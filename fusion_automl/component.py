@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,12 @@ def component_class(table: Table, name: str, *, where: str) -> type[Any]:
         raise SpaceError(f"{where}: {unknown('name', name, list(table))}")
     module, _, attribute = table[name].partition(":")
     found: type[Any] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def fitted_class(table: Table, name: str, *, where: str) -> type[Any]:
+    """The class of what a line's component fits, which can load it: the one that its `fit` says it returns."""
+    found: type[Any] = typing.get_type_hints(component_class(table, name, where=where).fit)["return"]
     return found
 
 

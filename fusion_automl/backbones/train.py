@@ -185,8 +185,8 @@ class _Loop:
         if self.augment:
             batch = self.augment(batch)
         with torch.autocast(self.targets.device.type, torch.bfloat16, enabled=self.bf16):
-            outputs = self.net(*batch)
-        loss = batch_loss(outputs, self.targets[rows], label_smoothing=self.recipe.label_smoothing)
+            outputs, added = self.net.learn(*batch)
+        loss = batch_loss(outputs, self.targets[rows], label_smoothing=self.recipe.label_smoothing) + added
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)

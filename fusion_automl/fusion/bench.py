@@ -3,7 +3,7 @@
 What is learned from where, so that validation rows stay unseen and nothing is fitted twice:
 
     encoders, reducers   the fold's train rows, never the target
-    backbones            its `fit` rows; early stopping on its `holdout` rows (both parts of train)
+    backbones, networks  its `fit` rows; early stopping on its `holdout` rows (both parts of train)
     classical            its train rows; once more on `fit` rows when a combiner has to learn how far to trust it
     combiners            the members' predictions for `holdout` rows, which none of them learned from
 """
@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from fusion_automl.backbones import BACKBONES
+from fusion_automl.backbones.network import NETWORKS
 from fusion_automl.candidate import Spec, digest
 from fusion_automl.classical import CLASSICAL
 from fusion_automl.component import build
@@ -69,14 +71,20 @@ class Bench:
     def train(self, spec: Spec, target: str) -> tuple[Ref, Ref]:
         """The embedding and the prediction of a backbone for all rows."""
         node = Node("backbones", spec, self._rows_id(self.fold.fit), target=target)
+        return self._train(node, build(BACKBONES, spec, where="backbone").fit)
 
+    def network(self, spec: Spec, parts: tuple[Spec, ...], target: str) -> tuple[Ref, Ref]:
+        """The same of a network that trains these backbones as one."""
+        node = Node("networks", spec, self._rows_id(self.fold.fit), target=target, parts=parts)
+        return self._train(node, partial(build(NETWORKS, spec, where="network").fit, parts))
+
+    def _train(self, node: Node, fit: Callable[..., Any]) -> tuple[Ref, Ref]:
         def make() -> Made:
-            backbone = build(BACKBONES, spec, where="backbone")
-            bend = fit_target(target, self.dataset.y[self.fold.train])
+            bend = fit_target(node.target, self.dataset.y[self.fold.train])
             bent = self.dataset.with_targets(bend.forward(self.dataset.y))
             data, holdout = bent.take(self.fold.fit), bent.take(self.fold.holdout)
             started = time.perf_counter()
-            fitted = backbone.fit(data, holdout, seed=self._seed(node), deadline=self._stop_by(), threads=self.threads)
+            fitted = fit(data, holdout, seed=self._seed(node), deadline=self._stop_by(), threads=self.threads)
             return self._made(node, fitted, bend, [], None, started)
 
         key = self._obtain(node, make)

@@ -4,6 +4,7 @@ Parts form a graph. Encoders and backbones read the frame; the others read outpu
 
     encoders   frame              -> matrix      (rows, features) float32, dense or CSR
     backbones  frame              -> embedding   (rows, embedding_size) float32,  prediction (rows, outputs) float64
+    networks   the same, of several backbones trained as one
     reducers   matrix             -> matrix
     classical  matrices, stacked  -> prediction
     combiners  predictions        -> prediction
@@ -11,7 +12,6 @@ Parts form a graph. Encoders and backbones read the frame; the others read outpu
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,10 @@ import pandas as pd
 import scipy.sparse
 
 from fusion_automl.backbones import BACKBONES
+from fusion_automl.backbones.network import NETWORKS
 from fusion_automl.candidate import Spec, digest
 from fusion_automl.classical import CLASSICAL
-from fusion_automl.component import Table, component_class
+from fusion_automl.component import Table, fitted_class
 from fusion_automl.encoders import ENCODERS, Matrix
 from fusion_automl.store.combiners import COMBINERS
 from fusion_automl.store.reducers import REDUCERS
@@ -33,6 +34,7 @@ from fusion_automl.target import FittedTarget
 TABLES: dict[str, Table] = {
     "encoders": ENCODERS,
     "backbones": BACKBONES,
+    "networks": NETWORKS,
     "classical": CLASSICAL,
     "reducers": REDUCERS,
     "combiners": COMBINERS,
@@ -49,7 +51,8 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A line of a table, fitted. `rows` names the rows it learned from; `learned_from` what a combiner was fitted on."""
+    """A line of a table, fitted. `rows` names the rows it learned from; `learned_from` what a combiner was fitted on;
+    `parts` are the backbones inside a network."""
 
     table: str
     spec: Spec
@@ -57,13 +60,14 @@ class Node:
     inputs: tuple[Ref, ...] = ()
     learned_from: tuple[Ref, ...] = ()
     target: str = "identity"
+    parts: tuple[Spec, ...] = ()
 
     @property
     def key(self) -> str:
         return digest(self.to_json(), length=16)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        value = {
             "table": self.table,
             "spec": self.spec.to_json(),
             "rows": self.rows,
@@ -71,6 +75,7 @@ class Node:
             "learned_from": [list(ref) for ref in self.learned_from],
             "target": self.target,
         }
+        return value | {"parts": [part.to_json() for part in self.parts]} if self.parts else value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Node:
@@ -81,6 +86,7 @@ class Node:
             inputs=tuple(Ref(*ref) for ref in value["inputs"]),
             learned_from=tuple(Ref(*ref) for ref in value["learned_from"]),
             target=value["target"],
+            parts=tuple(Spec.from_json(part) for part in value.get("parts", [])),
         )
 
 
@@ -119,6 +125,7 @@ def _combine(fitted: Any, inputs: Sequence[Any], frame: pd.DataFrame, target: Fi
 _APPLY: dict[str, Callable[[Any, Sequence[Any], pd.DataFrame, FittedTarget], Outputs]] = {
     "encoders": _encode,
     "backbones": _run_net,
+    "networks": _run_net,
     "reducers": _reduce,
     "classical": _predict,
     "combiners": _combine,
@@ -140,6 +147,5 @@ class Part:
 
 def load_part(node: Node, state: Path, target: FittedTarget) -> Part:
     """Loads the fitted state in `state`; the class is the one that the table's component says its `fit` returns."""
-    component = component_class(TABLES[node.table], node.spec.name, where=node.table)
-    fitted_class = typing.get_type_hints(component.fit)["return"]
-    return Part(node, fitted_class.load(state), target)
+    loads = fitted_class(TABLES[node.table], node.spec.name, where=node.table)
+    return Part(node, loads.load(state), target)

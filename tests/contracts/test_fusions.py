@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fusion_automl.artifact import load, save
+from fusion_automl.backbones.network import HOW
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.split import make_split
@@ -22,6 +23,10 @@ from fusion_automl.task import TaskKind
 from tests.contracts.rows import mixed_dataset
 
 NET = Spec.of("text_cnn", epochs=2)
+TRUNKS = (
+    Spec.of("text_cnn", word_size=16, num_filters=8, max_width=3),
+    Spec.of("series_cnn", width=4, num_blocks=1),
+)
 TABLE, WORDS = Spec.of("ordinal"), Spec.of("tfidf")
 TREE = Spec.of("decision_tree", min_samples_leaf=2)
 LINE = {"binary": Spec.of("logistic"), "regression": Spec.of("ridge")}
@@ -32,17 +37,20 @@ def _candidate(name: str, kind: TaskKind) -> Candidate:
     table = Candidate(Spec.of("concat"), encoders=(TABLE,), classical=TREE)
     words = Candidate(Spec.of("concat"), encoders=(WORDS,), classical=LINE[kind])
     net = Candidate(Spec.of("backbone"), backbones=(NET,))
-    return {
+    candidates = {f"{how}_net": Candidate(Spec.of(f"{how}_net", epochs=2, size=8), backbones=TRUNKS) for how in HOW}
+    candidates |= {
         "baseline": Candidate(Spec.of("baseline")),
         "backbone": net,
         "concat": Candidate(Spec.of("concat"), encoders=(TABLE, WORDS), classical=TREE),
         "deep_features": Candidate(
             Spec.of("deep_features", components=4), encoders=(TABLE,), backbones=(NET,), classical=TREE
         ),
+        "hybrid": Candidate(Spec.of("hybrid", epochs=2, size=8), encoders=(TABLE,), backbones=TRUNKS, classical=TREE),
         "average": Candidate(Spec.of("average"), members=(table, words, net)),
         "weighted": Candidate(Spec.of("weighted"), members=(table, net)),
         "stack": Candidate(Spec.of("stack"), members=(table, words, net)),
-    }[name]
+    }
+    return candidates[name]
 
 
 def _problem(dataset: Dataset) -> Problem:
@@ -119,6 +127,14 @@ def test_a_second_candidate_that_shares_a_backbone_costs_its_head_only(tmp_path:
     assert (again.misses, again.hits) == (0, 2 * 4)
 
 
+def test_a_hybrid_takes_the_network_that_was_trained_for_its_own_sake(tmp_path: Path) -> None:
+    problem, store = _problem(mixed_dataset("binary", rows=60)), Store(tmp_path)
+    _oof(_candidate("gated_net", "binary"), problem, store)
+    assert store.misses == 2
+    _oof(_candidate("hybrid", "binary"), problem, store)
+    assert (store.misses, store.hits) == (2 + 2 * 2, 2)  # encoder and head
+
+
 @pytest.mark.parametrize("name", FUSIONS)
 def test_a_passed_deadline_is_out_of_time(name: str, tmp_path: Path) -> None:
     problem = _problem(mixed_dataset("binary", rows=40))
@@ -134,6 +150,10 @@ def test_a_passed_deadline_is_out_of_time(name: str, tmp_path: Path) -> None:
         (
             Candidate(Spec.of("deep_features"), backbones=(NET,)),
             "needs backbones and a classical model, perhaps encoders",
+        ),
+        (
+            Candidate(Spec.of("gated_net"), backbones=(NET,)),
+            "gated_net needs one backbone for each of two modalities or more, got",
         ),
         (Candidate(Spec.of("average"), members=(Candidate(Spec.of("baseline")),)), "average needs 2 to 3 members"),
         (
@@ -155,6 +175,8 @@ def test_levels_are_told_by_name() -> None:
         "backbone": "none",
         "concat": "data",
         "deep_features": "model",
+        **{f"{how}_net": "model" for how in HOW},
+        "hybrid": "model",
         "average": "decision",
         "weighted": "decision",
         "stack": "decision",

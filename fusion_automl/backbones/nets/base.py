@@ -24,6 +24,10 @@ class Net(nn.Module):
     def embed(self, *inputs: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def learn(self, *inputs: Tensor) -> tuple[Tensor, Tensor | float]:
+        """The outputs for a training batch, and what is added to their loss."""
+        return self(*inputs), 0.0
+
     def lengths(self, *inputs: Tensor) -> Tensor | None:
         """`(B,)` how long each row is, for a net whose cost grows with the longest row of the batch."""
         return None

@@ -41,7 +41,9 @@ class Candidate:
     """A fusion with everything under it.
 
     Data-level and model-level fusions use `encoders`, `backbones` and `classical`; decision-level fusions use `members`,
-    which are candidates themselves. `target` bends the target of a regression: `identity` or `log`.
+    which are candidates themselves. `target` bends the target of a regression: `identity` or `log`. `balance` says how the
+    rows of rare classes are made to count when the classical model learns; it stands in the JSON only where it is not
+    `none`, so that keys are what they were before there was such a choice.
     """
 
     fusion: Spec
@@ -50,6 +52,7 @@ class Candidate:
     classical: Spec | None = None
     members: tuple[Candidate, ...] = ()
     target: str = "identity"
+    balance: str = "none"
 
     @property
     def key(self) -> str:
@@ -64,7 +67,7 @@ class Candidate:
             "classical": self.classical.to_json() if self.classical else None,
             "members": [member.to_json() for member in self.members],
             "target": self.target,
-        }
+        } | ({} if self.balance == "none" else {"balance": self.balance})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Candidate:
@@ -75,6 +78,7 @@ class Candidate:
             classical=Spec.from_json(value["classical"]) if value["classical"] else None,
             members=tuple(cls.from_json(member) for member in value["members"]),
             target=cast(str, value["target"]),
+            balance=value.get("balance", "none"),
         )
 
     def all_backbones(self) -> tuple[str, ...]:
@@ -101,4 +105,5 @@ class Candidate:
         name = self.fusion.name + (f"[{', '.join(choices)}]" if choices else "")
         head = f" -> {self.classical.name}" if self.classical else ""
         target = f", {self.target} target" if self.target != "identity" else ""
-        return f"{name}({', '.join(inside)}{head}{target})"
+        balance = f", {self.balance}" if self.balance != "none" else ""
+        return f"{name}({', '.join(inside)}{head}{target}{balance})"

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -59,3 +60,10 @@ def test_building_from_a_wrong_spec_says_what_is_wrong(spec: Spec, message: str)
     with pytest.raises(SpaceError) as error:
         build(CLASSICAL, spec, where="classical")
     assert message in str(error.value)
+
+
+def test_a_balance_is_part_of_the_key_but_none_leaves_the_key_as_it_was() -> None:
+    smote = replace(TREE, balance="smote")
+    assert smote.describe() == "concat(ordinal -> decision_tree, smote)"
+    assert Candidate.from_json(json.loads(json.dumps(smote.to_json()))) == smote
+    assert smote.key != TREE.key and "balance" not in TREE.to_json()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
 from fusion_automl.task import Task
+
+SampleWeight: TypeAlias = npt.NDArray[np.float64] | None
+"""What each row counts, `(rows,)`, or `None` where all count the same."""
 
 
 class FittedClassical(Protocol):
@@ -46,8 +49,10 @@ class ClassicalModel(Protocol):
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedClassical:
-        """Learns from all the rows given. `X` may be dense or CSR and may hold nan. Raises OutOfTime or FitError."""
+        """Learns from all the rows given. `X` may be dense or CSR and may hold nan. Raises OutOfTime or FitError, the latter
+        also where rows are weighted and the model has no use for weights."""
 
 
 CLASSICAL: dict[str, str] = {

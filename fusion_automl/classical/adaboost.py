@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.calibration import NUM_FOLDS
 from fusion_automl.classical.matrix import prepare
 from fusion_automl.classical.outputs import learn_outputs
@@ -44,6 +45,7 @@ class AdaBoost:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
         from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
         from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -51,7 +53,7 @@ class AdaBoost:
         check_time(deadline)
         tree = (DecisionTreeClassifier if task.is_classification else DecisionTreeRegressor)(max_depth=self.max_depth)
         started = time.monotonic()
-        tree.fit(prepare(X), learn_outputs(task, y).encode(y))
+        tree.fit(prepare(X), learn_outputs(task, y).encode(y), sample_weight)
         seconds_per_round = 1.5 * (time.monotonic() - started) * (NUM_FOLDS if task.is_classification else 1)
         affordable = max(1.0, deadline.seconds_left() / seconds_per_round)
         estimator = (AdaBoostClassifier if task.is_classification else AdaBoostRegressor)(
@@ -62,5 +64,14 @@ class AdaBoost:
         )
         # Scaling changes nothing for trees, but fills in nan, which AdaBoost refuses.
         return fit_sklearn(
-            estimator, X, y, task=task, seed=seed, deadline=deadline, threads=threads, scaled=True, calibrated=True
+            estimator,
+            X,
+            y,
+            task=task,
+            seed=seed,
+            deadline=deadline,
+            threads=threads,
+            sample_weight=sample_weight,
+            scaled=True,
+            calibrated=True,
         )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.encoders import Matrix
 
 Floats = npt.NDArray[np.float64]
@@ -40,7 +41,17 @@ def decision_values(estimator: Any, X: Matrix) -> Floats:
     return values - values.mean(axis=1, keepdims=True)
 
 
-def calibrate(estimator: Any, X: Matrix, y: npt.NDArray[np.int64], *, seed: int) -> Calibration:
+def fit_weighted(estimator: Any, X: Matrix, y: npt.NDArray[Any], sample_weight: SampleWeight) -> Any:
+    """`estimator`, fitted on rows that count so much; in a pipeline the weights are for its last step."""
+    if sample_weight is None:
+        return estimator.fit(X, y)
+    steps = getattr(estimator, "steps", None)
+    return estimator.fit(X, y, **{f"{steps[-1][0]}__sample_weight" if steps else "sample_weight": sample_weight})
+
+
+def calibrate(
+    estimator: Any, X: Matrix, y: npt.NDArray[np.int64], *, seed: int, sample_weight: SampleWeight = None
+) -> Calibration:
     """Fits clones of `estimator` on two thirds of the rows and the scaling on the rest, thrice; labels are 0..k-1."""
     from sklearn.base import clone
 
@@ -50,9 +61,13 @@ def calibrate(estimator: Any, X: Matrix, y: npt.NDArray[np.int64], *, seed: int)
     for held_out in range(NUM_FOLDS):
         rows = np.flatnonzero(fold == held_out)
         if len(rows):
-            fitted = clone(estimator).fit(X[fold != held_out], y[fold != held_out])
+            learn = fold != held_out
+            weights = None if sample_weight is None else sample_weight[learn]
+            fitted = fit_weighted(clone(estimator), X[learn], y[learn], weights)
             decisions[rows] = decision_values(fitted, X[rows])
-    return _fit(decisions[fold >= 0], y[fold >= 0], num_classes)
+    known = fold >= 0
+    weights = np.ones(len(y)) if sample_weight is None else sample_weight
+    return _fit(decisions[known], y[known], weights[known], num_classes)
 
 
 def assign_folds(y: npt.NDArray[np.int64], *, seed: int) -> npt.NDArray[np.int64]:
@@ -65,7 +80,7 @@ def assign_folds(y: npt.NDArray[np.int64], *, seed: int) -> npt.NDArray[np.int64
     return fold
 
 
-def _fit(decisions: Floats, y: npt.NDArray[np.int64], num_classes: int) -> Calibration:
+def _fit(decisions: Floats, y: npt.NDArray[np.int64], weights: Floats, num_classes: int) -> Calibration:
     from scipy.optimize import minimize
 
     if len(y) == 0:
@@ -73,12 +88,13 @@ def _fit(decisions: Floats, y: npt.NDArray[np.int64], num_classes: int) -> Calib
     unit = float(decisions.std()) or 1.0
     # Platt's smoothed targets: they keep the slope finite where the classes can be separated.
     targets = (np.eye(num_classes)[y] * len(y) + 1.0) / (len(y) + num_classes)
+    share = (weights / weights.sum()).reshape(-1, 1)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         probabilities = _softmax(parameters[0] * decisions / unit + parameters[1:])
-        wrong = (probabilities - targets) / len(y)
+        wrong = (probabilities - targets) * share
         gradient = np.concatenate([[(wrong * decisions).sum() / unit], wrong.sum(axis=0)])
-        return -float((targets * np.log(probabilities + 1e-300)).sum()) / len(y), gradient
+        return -float((share * targets * np.log(probabilities + 1e-300)).sum()), gradient
 
     start = np.concatenate([[1.0], np.zeros(num_classes)])
     # A slope below 0 would say that the decisions are worse than chance; then they say nothing.

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.matrix import prepare
 from fusion_automl.classical.outputs import Outputs, learn_outputs
-from fusion_automl.classical.rounds import check_time, hold_out, prediction_threads
+from fusion_automl.classical.rounds import check_time, hold_out, prediction_threads, weights_of
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
 from fusion_automl.task import Task
@@ -74,6 +75,7 @@ class CatBoost:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedCatBoost:
         import catboost
 
@@ -101,7 +103,8 @@ class CatBoost:
         )
 
         def pool(rows: npt.NDArray[np.int64]) -> Any:
-            return catboost.Pool(_table(X[rows], columns), labels[rows], cat_features=list(columns))
+            weights = weights_of(sample_weight, rows)
+            return catboost.Pool(_table(X[rows], columns), labels[rows], weight=weights, cat_features=list(columns))
 
         booster.fit(
             pool(learn),

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.sklearn_model import FittedSklearn, fit_sklearn
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
@@ -35,10 +36,13 @@ class DecisionTree:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
         from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
         estimator = (DecisionTreeClassifier if task.is_classification else DecisionTreeRegressor)(
             max_depth=self.max_depth, min_samples_leaf=self.min_samples_leaf, random_state=seed
         )
-        return fit_sklearn(estimator, X, y, task=task, seed=seed, deadline=deadline, threads=threads)
+        return fit_sklearn(
+            estimator, X, y, task=task, seed=seed, deadline=deadline, threads=threads, sample_weight=sample_weight
+        )

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.matrix import prepare
 from fusion_automl.classical.outputs import Outputs, learn_outputs
 from fusion_automl.classical.rounds import check_time, prediction_threads
@@ -85,13 +86,16 @@ class RandomForest:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedForest:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
         forest = (RandomForestClassifier if task.is_classification else RandomForestRegressor)(
             min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, random_state=seed, n_jobs=threads
         )
-        return _grow(forest, X, y, num_trees=self.n_estimators, task=task, deadline=deadline)
+        return _grow(
+            forest, X, y, num_trees=self.n_estimators, task=task, deadline=deadline, sample_weight=sample_weight
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +121,27 @@ class ExtraTrees:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedForest:
         from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
         forest = (ExtraTreesClassifier if task.is_classification else ExtraTreesRegressor)(
             min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, random_state=seed, n_jobs=threads
         )
-        return _grow(forest, X, y, num_trees=self.n_estimators, task=task, deadline=deadline)
+        return _grow(
+            forest, X, y, num_trees=self.n_estimators, task=task, deadline=deadline, sample_weight=sample_weight
+        )
 
 
 def _grow(
-    forest: Any, X: Matrix, y: npt.NDArray[Any], *, num_trees: int, task: Task, deadline: Deadline
+    forest: Any,
+    X: Matrix,
+    y: npt.NDArray[Any],
+    *,
+    num_trees: int,
+    task: Task,
+    deadline: Deadline,
+    sample_weight: SampleWeight,
 ) -> FittedForest:
     """Adds portions of trees until all stand or the deadline has passed; equal to one fit where time suffices."""
     check_time(deadline)
@@ -137,5 +151,5 @@ def _grow(
     for grown in range(0, num_trees, TREES_PER_PORTION):
         if grown and deadline.passed():
             break
-        forest.set_params(n_estimators=min(grown + TREES_PER_PORTION, num_trees)).fit(X, labels)
+        forest.set_params(n_estimators=min(grown + TREES_PER_PORTION, num_trees)).fit(X, labels, sample_weight)
     return FittedForest(tuple(tree.tree_ for tree in forest.estimators_), outputs)

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.matrix import prepare
 from fusion_automl.classical.outputs import learn_outputs
-from fusion_automl.classical.rounds import check_time, hold_out
+from fusion_automl.classical.rounds import check_time, hold_out, weights_of
 from fusion_automl.classical.sklearn_model import FittedSklearn, quiet
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
@@ -47,6 +48,7 @@ class HistBoosting:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -66,12 +68,15 @@ class HistBoosting:
             random_state=seed,
         )
         watched = {"X_val": table[held], "y_val": labels[held]} if len(held) else {}
+        learn_weights, held_weights = weights_of(sample_weight, learn), weights_of(sample_weight, held)
+        if len(held) and held_weights is not None:
+            watched["sample_weight_val"] = held_weights
         with quiet(threads):
             for done in range(0, self.max_iter, ROUNDS_PER_PORTION):
                 if done and (deadline.passed() or booster.n_iter_ < done):
                     break
                 booster.set_params(max_iter=min(done + ROUNDS_PER_PORTION, self.max_iter))
-                booster.fit(table[learn], labels[learn], **watched)
+                booster.fit(table[learn], labels[learn], learn_weights, **watched)
         if booster._preprocessor is not None:
             # Numbers pass through a check of their type, whose function no skops file of ours may hold; floats need none.
             booster._preprocessor.set_params(numerical__func=None)

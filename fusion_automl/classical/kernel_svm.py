@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.sklearn_model import FittedSklearn, fit_sklearn
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
@@ -42,10 +43,20 @@ class KernelSVM:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
         estimator = self._exact(task) if len(y) <= MAX_EXACT_ROWS else self._approximate(task, seed=seed)
         return fit_sklearn(
-            estimator, X, y, task=task, seed=seed, deadline=deadline, threads=threads, scaled=True, calibrated=True
+            estimator,
+            X,
+            y,
+            task=task,
+            seed=seed,
+            deadline=deadline,
+            threads=threads,
+            sample_weight=sample_weight,
+            scaled=True,
+            calibrated=True,
         )
 
     def _exact(self, task: Task) -> Any:

@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.sklearn_model import FittedSklearn, fit_sklearn
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
+from fusion_automl.errors import FitError
 from fusion_automl.task import Task
 
 
@@ -36,7 +38,10 @@ class KNearest:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
+        if sample_weight is not None:
+            raise FitError("knn has no use for weights of rows; repeat or draw rows instead")
         from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
         estimator = (KNeighborsClassifier if task.is_classification else KNeighborsRegressor)(

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.matrix import prepare
 from fusion_automl.classical.outputs import Outputs, learn_outputs
-from fusion_automl.classical.rounds import check_time, hold_out, prediction_threads
+from fusion_automl.classical.rounds import check_time, hold_out, prediction_threads, weights_of
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
 from fusion_automl.task import Task
@@ -73,6 +74,7 @@ class LightGBM:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedLightGBM:
         import lightgbm
 
@@ -81,13 +83,22 @@ class LightGBM:
         labels, X = outputs.encode(y), prepare(X)
         learn, held = hold_out(labels, is_classification=task.is_classification, seed=seed)
         # free_raw_data: the boosters must not keep the rows alive after the fit.
-        train = lightgbm.Dataset(X[learn], labels[learn], categorical_feature=list(categorical), free_raw_data=True)
+        train = lightgbm.Dataset(
+            X[learn],
+            labels[learn],
+            weight=weights_of(sample_weight, learn),
+            categorical_feature=list(categorical),
+            free_raw_data=True,
+        )
+        watched = (
+            [train.create_valid(X[held], labels[held], weight=weights_of(sample_weight, held))] if len(held) else []
+        )
         history: dict[str, Any] = {}
         booster = lightgbm.train(
             self._library_params(outputs, seed=seed, threads=threads),
             train,
             num_boost_round=self.n_estimators,
-            valid_sets=[train.create_valid(X[held], labels[held])] if len(held) else [],
+            valid_sets=watched,
             valid_names=["held_out"] if len(held) else [],
             callbacks=[lightgbm.record_evaluation(history), _stopper(history, deadline)],
         )

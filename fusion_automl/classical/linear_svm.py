@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.sklearn_model import FittedSklearn, fit_sklearn
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
@@ -34,6 +35,7 @@ class LinearSVM:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
         from sklearn.svm import LinearSVC, LinearSVR
 
@@ -44,5 +46,14 @@ class LinearSVM:
             else LinearSVR(C=self.C, dual=False, loss="squared_epsilon_insensitive", random_state=seed)
         )
         return fit_sklearn(
-            estimator, X, y, task=task, seed=seed, deadline=deadline, threads=threads, scaled=True, calibrated=True
+            estimator,
+            X,
+            y,
+            task=task,
+            seed=seed,
+            deadline=deadline,
+            threads=threads,
+            sample_weight=sample_weight,
+            scaled=True,
+            calibrated=True,
         )

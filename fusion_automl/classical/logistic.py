@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.sklearn_model import FittedSklearn, fit_sklearn
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
@@ -35,9 +36,20 @@ class Logistic:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
         from sklearn.linear_model import LogisticRegression
 
         weight = None if self.class_weight == "none" else self.class_weight
         estimator = LogisticRegression(C=self.C, class_weight=weight, max_iter=300)
-        return fit_sklearn(estimator, X, y, task=task, seed=seed, deadline=deadline, threads=threads, scaled=True)
+        return fit_sklearn(
+            estimator,
+            X,
+            y,
+            task=task,
+            seed=seed,
+            deadline=deadline,
+            threads=threads,
+            sample_weight=sample_weight,
+            scaled=True,
+        )

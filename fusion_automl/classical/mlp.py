@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.matrix import fit_scaler, prepare, scale
 from fusion_automl.classical.outputs import learn_outputs
-from fusion_automl.classical.rounds import check_time, hold_out
+from fusion_automl.classical.rounds import check_time, hold_out, weights_of
 from fusion_automl.classical.sklearn_model import FittedSklearn, quiet
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
@@ -47,6 +48,7 @@ class SmallMLP:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
         from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -62,6 +64,7 @@ class SmallMLP:
             # A generator, because a number would shuffle the rows alike in each epoch.
             random_state=np.random.RandomState(seed),
         )
+        learn_weights, held_weights = weights_of(sample_weight, learn), weights_of(sample_weight, held)
         classes = {"classes": np.arange(outputs.num_present)} if outputs.present else {}
         best_loss, best_epoch, best_weights = np.inf, 0, None
         with quiet(threads):
@@ -70,8 +73,10 @@ class SmallMLP:
             for epoch in range(self.max_epochs):
                 if epoch and (deadline.passed() or epoch - best_epoch > PATIENCE):
                     break
-                net.partial_fit(X[learn], labels[learn], **classes)
-                loss = _loss(net, X[held], labels[held]) if len(held) else -float(epoch)  # the last is the best
+                net.partial_fit(X[learn], labels[learn], sample_weight=learn_weights, **classes)
+                loss = (
+                    _loss(net, X[held], labels[held], held_weights) if len(held) else -float(epoch)
+                )  # the last is the best
                 if loss < best_loss:
                     best_loss, best_epoch = loss, epoch
                     best_weights = [array.copy() for array in (*net.coefs_, *net.intercepts_)]
@@ -83,9 +88,9 @@ class SmallMLP:
         return FittedSklearn(net, outputs, scaler)
 
 
-def _loss(net: Any, X: Matrix, labels: npt.NDArray[Any]) -> float:
+def _loss(net: Any, X: Matrix, labels: npt.NDArray[Any], weights: SampleWeight) -> float:
     """Log-loss for classes, mean squared error for values."""
     if labels.dtype == np.int64:
         chosen = net.predict_proba(X)[np.arange(len(labels)), labels]
-        return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean())
-    return float(((net.predict(X) - labels) ** 2).mean())
+        return float(np.average(-np.log(np.clip(chosen, 1e-7, 1.0)), weights=weights))
+    return float(np.average((net.predict(X) - labels) ** 2, weights=weights))

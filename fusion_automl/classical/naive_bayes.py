@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.sklearn_model import FittedSklearn, fit_sklearn
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
@@ -53,6 +54,7 @@ class NaiveBayes:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedNaiveBayes:
         from sklearn.naive_bayes import GaussianNB, MultinomialNB
 
@@ -66,6 +68,7 @@ class NaiveBayes:
             seed=seed,
             deadline=deadline,
             threads=threads,
+            sample_weight=sample_weight,
             scaled=not words,
             calibrated=True,
         )

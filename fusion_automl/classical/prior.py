@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
 from fusion_automl.task import Task
@@ -49,7 +50,14 @@ class Prior:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedPrior:
         if not task.is_classification:
-            return FittedPrior(np.array([np.median(y)], dtype=np.float64))
-        return FittedPrior(np.bincount(y, minlength=task.num_outputs) / len(y))
+            middle = np.median(y) if sample_weight is None else _weighted_median(y, sample_weight)
+            return FittedPrior(np.array([middle], dtype=np.float64))
+        counts = np.bincount(y, sample_weight, minlength=task.num_outputs)
+        return FittedPrior(counts / counts.sum())
+
+
+def _weighted_median(y: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> Any:
+    return np.quantile(y, 0.5, weights=weights, method="inverted_cdf")

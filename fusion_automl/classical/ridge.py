@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.sklearn_model import FittedSklearn, fit_sklearn
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
@@ -34,11 +35,21 @@ class Ridge:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedSklearn:
         from sklearn.linear_model import Ridge as RidgeRegressor
         from sklearn.linear_model import RidgeClassifier
 
         estimator = (RidgeClassifier if task.is_classification else RidgeRegressor)(alpha=self.alpha)
         return fit_sklearn(
-            estimator, X, y, task=task, seed=seed, deadline=deadline, threads=threads, scaled=True, calibrated=True
+            estimator,
+            X,
+            y,
+            task=task,
+            seed=seed,
+            deadline=deadline,
+            threads=threads,
+            sample_weight=sample_weight,
+            scaled=True,
+            calibrated=True,
         )

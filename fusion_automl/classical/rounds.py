@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import OutOfTime
 
@@ -38,6 +39,11 @@ def hold_out(labels: npt.NDArray[Any], *, is_classification: bool, seed: int) ->
     if is_classification:
         held &= np.isin(labels, labels[~held])
     return everything[~held], everything[held]
+
+
+def weights_of(sample_weight: SampleWeight, rows: Rows) -> SampleWeight:
+    """What these rows count; `None` where all rows count the same."""
+    return None if sample_weight is None else sample_weight[rows]
 
 
 def prediction_threads(num_rows: int) -> int:

@@ -15,7 +15,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fusion_automl.classical.calibration import Calibration, calibrate, decision_values
+from fusion_automl.classical import SampleWeight
+from fusion_automl.classical.calibration import Calibration, calibrate, decision_values, fit_weighted
 from fusion_automl.classical.matrix import fit_scaler, prepare, scale
 from fusion_automl.classical.outputs import Outputs, learn_outputs
 from fusion_automl.classical.rounds import check_time, prediction_threads
@@ -84,6 +85,7 @@ def fit_sklearn(
     seed: int,
     deadline: Deadline,
     threads: int,
+    sample_weight: SampleWeight = None,
     scaled: bool = False,
     calibrated: bool = False,
     dense: bool = False,
@@ -97,8 +99,13 @@ def fit_sklearn(
     with quiet(threads):
         scaler = fit_scaler(X) if scaled else None
         X = scale(scaler, X) if scaled else X
-        calibration = calibrate(estimator, X, labels, seed=seed) if calibrated and outputs.present else None
-        return FittedSklearn(estimator.fit(X, labels), outputs, scaler, calibration, dense)
+        calibration = (
+            calibrate(estimator, X, labels, seed=seed, sample_weight=sample_weight)
+            if calibrated and outputs.present
+            else None
+        )
+        fitted = fit_weighted(estimator, X, labels, sample_weight)
+        return FittedSklearn(fitted, outputs, scaler, calibration, dense)
 
 
 @contextmanager

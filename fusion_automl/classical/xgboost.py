@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.classical import SampleWeight
 from fusion_automl.classical.matrix import prepare
 from fusion_automl.classical.outputs import Outputs, learn_outputs
-from fusion_automl.classical.rounds import check_time, hold_out, prediction_threads
+from fusion_automl.classical.rounds import check_time, hold_out, prediction_threads, weights_of
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
 from fusion_automl.task import Task
@@ -73,6 +74,7 @@ class XGBoost:
         seed: int,
         deadline: Deadline,
         threads: int,
+        sample_weight: SampleWeight = None,
     ) -> FittedXGBoost:
         import xgboost
 
@@ -83,7 +85,14 @@ class XGBoost:
         kinds = ["c" if column in set(categorical) else "q" for column in range(X.shape[1])]
 
         def matrix(rows: npt.NDArray[np.int64]) -> Any:
-            return xgboost.DMatrix(X[rows], labels[rows], feature_types=kinds, enable_categorical=True, nthread=threads)
+            return xgboost.DMatrix(
+                X[rows],
+                labels[rows],
+                weight=weights_of(sample_weight, rows),
+                feature_types=kinds,
+                enable_categorical=True,
+                nthread=threads,
+            )
 
         history: dict[str, Any] = {}
         booster = xgboost.train(

@@ -32,7 +32,7 @@ from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.plan import Listener, Plan
 from fusion_automl.search.problem import SETTINGS, read_problem, read_settings, write_problem
 from fusion_automl.search.read import read_space
-from fusion_automl.target import is_skewed
+from fusion_automl.target import is_imbalanced, is_skewed
 
 Engine = Literal["inline", "ray"]
 ENGINES: dict[str, str] = {"inline": "fusion_automl.search.inline", "ray": "fusion_automl.search.tune"}
@@ -114,6 +114,7 @@ def fit(
             dataset.task,
             len(dataset),
             skewed=not dataset.task.is_classification and is_skewed(dataset.y),
+            imbalanced=dataset.task.is_classification and is_imbalanced(dataset.y),
         )
         clock = make_clock(job.settings["budget"])
         deadline = Deadline(started + job.seconds_left)

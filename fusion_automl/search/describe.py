@@ -58,7 +58,7 @@ def check_space(space: Space) -> list[str]:
     refusals: list[str] = []
     for task in get_args(TaskKind):
         try:
-            places.append(fit_space(space, MODALITIES, task, rows=1000, skewed=True))
+            places.append(fit_space(space, MODALITIES, task, rows=1000, skewed=True, imbalanced=True))
         except SpaceError as error:
             refusals.append(str(error))
     if not places:

@@ -28,7 +28,7 @@ def _prune(candidate: Candidate, local: LocalSpace) -> Candidate | None:
     level = fusion_level(candidate.fusion.name)
     if candidate.fusion.name not in local.fusions.get(level, ()):
         return None
-    if candidate.target == "log" and not local.skewed:
+    if (candidate.target == "log" and not local.skewed) or (candidate.balance != "none" and not local.imbalanced):
         return None
     if candidate.classical and not local.has("classical", candidate.classical.name):
         return None

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import search_spaces
 from fusion_automl.candidate import Candidate, Param, Spec
+from fusion_automl.classical.balance import BALANCES
 from fusion_automl.component import component_class, hyperparameters, unknown
 from fusion_automl.errors import SpaceError
 from fusion_automl.fusion.takes import MAX_MEMBERS, Takes
@@ -24,7 +25,7 @@ Tables = Mapping[Section, Mapping[str, Mapping[str, Values]]]
 
 _FOLDER = Path(next(iter(search_spaces.__path__)))
 _TOP = ["name", "description", "include", *TABLES, "portfolio"]
-_PARTS = ["fusion", "encoders", "backbones", "classical", "members", "target"]
+_PARTS = ["fusion", "encoders", "backbones", "classical", "members", "target", "balance"]
 _CONDITIONS = ["modalities", "mix", "tasks", "max_rows"]
 
 
@@ -151,6 +152,9 @@ def _candidate(raw: Any, tables: Tables, where: str) -> Candidate:
     target = raw.get("target", "identity")
     if target not in TARGETS:
         raise SpaceError(f"{where} target: {unknown('target', str(target), list(TARGETS))}")
+    balance = raw.get("balance", "none")
+    if balance not in BALANCES:
+        raise SpaceError(f"{where} balance: {unknown('balance', str(balance), list(BALANCES))}")
     classical = raw.get("classical")
     candidate = Candidate(
         fusion=fusion,
@@ -159,6 +163,7 @@ def _candidate(raw: Any, tables: Tables, where: str) -> Candidate:
         classical=None if classical is None else _spec(classical, "classical", tables, f"{where} classical"),
         members=_members(raw["members"], tables, f"{where} members") if takes.members else (),
         target=target,
+        balance=balance,
     )
     if not takes.accepts(candidate):
         raise SpaceError(f"{where}: {fusion.name} needs {takes}, got {candidate.describe()}.")
@@ -172,6 +177,7 @@ def _check_parts(raw: Mapping[str, Any], takes: Takes, where: str) -> None:
         "classical": takes.classical,
         "members": "must" if takes.members else "no",
         "target": "no" if takes.members else "may",
+        "balance": "no" if takes.members or takes.classical == "no" else "may",
     }
     missing = [part for part, need in needs.items() if need == "must" and not raw.get(part)]
     surplus = [part for part in raw if needs.get(part, "must") == "no"]

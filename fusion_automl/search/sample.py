@@ -7,7 +7,7 @@ The names of the parameters are paths into the candidate, so that a draw can be 
     encoders/<prefers>/<modality>             which encoders, "none", or several joined by "+"; `<prefers>` is what the
     backbones/<modality>, trunks/<modality>   classical model prefers, because what suits trees does not suit lines
     classical/<name>/<hyperparameter>         and the same for backbone/, fusion/ and encoder/<prefers>/
-    target                                    only where the target of a regression is skewed
+    target, balance                           only where the target of a regression is skewed, or a class is rare
     num_members, member0/<any of the above>   decision level
     meta/<classical_model, encoders, ...>     the meta-model over members, and what it sees beside them
 
@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusion_automl.candidate import Candidate, Param, Spec
+from fusion_automl.classical.balance import BALANCES
 from fusion_automl.data.schema import Modality
 from fusion_automl.errors import SpaceError
 from fusion_automl.fusion.takes import MAX_MEMBERS
@@ -64,8 +65,10 @@ def _draw(trial: Trial, local: LocalSpace, fusion: str, scope: str, *, taken: li
     classical: Spec | None = None
     backbones: tuple[Spec, ...] = ()
     encoders: tuple[Spec, ...] = ()
+    balance = BALANCES[0]
     if takes.classical == "must":
         classical = _spec(trial, local, "classical", head, f"{scope}classical")
+        balance = trial.suggest_categorical(f"{scope}balance", BALANCES) if local.imbalanced else balance
     if takes.backbones == "one":
         backbones = (_spec(trial, local, "backbone", head, f"{scope}backbone"),)
     elif takes.backbones == "some":
@@ -74,7 +77,7 @@ def _draw(trial: Trial, local: LocalSpace, fusion: str, scope: str, *, taken: li
         backbones = _pick(trial, local, "backbone", f"{scope}trunks", "", local.sets["trunk"], at_least=2)
     if takes.encoders != "no" and classical:
         encoders = _pick_encoders(trial, local, classical.name, scope, at_least=int(takes.encoders == "must"))
-    return Candidate(spec, encoders, backbones, classical, target=target)
+    return Candidate(spec, encoders, backbones, classical, target=target, balance=balance)
 
 
 def _draw_head(trial: Trial, local: LocalSpace, fusion: str, scope: str) -> str:
@@ -193,6 +196,7 @@ def _answers(candidate: Candidate, local: LocalSpace, scope: str = "") -> dict[s
         f"{scope}level": level,
         f"{scope}fusions/{level}": candidate.fusion.name,
         f"{scope}target": candidate.target,
+        f"{scope}balance": candidate.balance,
         f"{scope}num_members": len(candidate.members),
         f"{head}classical_model": candidate.classical.name if candidate.classical else NONE,
     }

@@ -9,13 +9,13 @@ from typing import Any, Literal, get_args
 from fusion_automl.backbones import BACKBONES
 from fusion_automl.candidate import Candidate
 from fusion_automl.classical import CLASSICAL
-from fusion_automl.component import Table, component_class, missing_libraries
+from fusion_automl.component import Table, component_class, hyperparameters, missing_libraries
 from fusion_automl.data.schema import Modality, Schema
 from fusion_automl.encoders import ENCODERS
 from fusion_automl.errors import SpaceError
 from fusion_automl.fusion import FUSIONS, Level
 from fusion_automl.fusion.takes import Takes
-from fusion_automl.search.values import Values
+from fusion_automl.search.values import Choice, Fixed, Values
 from fusion_automl.task import Task, TaskKind
 
 Section = Literal["classical", "backbone", "encoder", "fusion"]
@@ -38,6 +38,7 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 _EXTRAS = {
     "lightgbm": "boosting",
     "catboost": "boosting",
+    "peft": "pretrained",
     "tabm": "tabular",
     "rtdl_num_embeddings": "tabular",
 }
@@ -80,10 +81,13 @@ class Space:
     tables: Mapping[Section, Mapping[str, Mapping[str, Values]]]
     entries: tuple[Entry, ...]
 
-    def restrict(self, schema: Schema, task: Task, rows: int, *, skewed: bool = False) -> LocalSpace:
+    def restrict(
+        self, schema: Schema, task: Task, rows: int, *, skewed: bool = False, imbalanced: bool = False
+    ) -> LocalSpace:
         """What of the space fits a dataset and this machine; `skewed` says that a regression target has a long right
-        tail, so that its logarithm is worth learning. Raises SpaceError where nothing is left."""
-        return fit_space(self, schema.modalities, task.kind, rows, skewed=skewed)
+        tail, so that its logarithm is worth learning, `imbalanced` that a class is so rare that balancing the rows is
+        worth a try. Raises SpaceError where nothing is left."""
+        return fit_space(self, schema.modalities, task.kind, rows, skewed=skewed, imbalanced=imbalanced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class LocalSpace:
     task: TaskKind
     rows: int
     skewed: bool
+    imbalanced: bool
     fusions: Mapping[Level, tuple[str, ...]]
     sets: Mapping[str, Mapping[Modality, tuple[str, ...]]]
     branches: tuple[Branch, ...]
@@ -110,7 +115,13 @@ class LocalSpace:
 
 
 def fit_space(
-    space: Space, modalities: tuple[Modality, ...], task: TaskKind, rows: int, *, skewed: bool = False
+    space: Space,
+    modalities: tuple[Modality, ...],
+    task: TaskKind,
+    rows: int,
+    *,
+    skewed: bool = False,
+    imbalanced: bool = False,
 ) -> LocalSpace:
     """`Space.restrict` for data that is described by its modalities alone."""
     notes: list[str] = []
@@ -120,7 +131,7 @@ def fit_space(
         for name, values in components.items():
             found = component(section, name)
             if _fits(found, modalities, task):
-                obstacle = _obstacle(found, rows)
+                obstacle = _obstacle(found, values, rows)
                 if obstacle:
                     notes.append(f"{name} is left out: {obstacle}")
                 else:
@@ -141,22 +152,43 @@ def fit_space(
         raise SpaceError(f"{space.source}: nothing here fits a {task} target with modalities: {present}.{reasons}")
     if len(branches) < 2:
         fusions.pop("decision", None)
-    skewed = skewed and task == "regression"
-    return LocalSpace(here, modalities, task, rows, skewed, fusions, sets, branches, tuple(notes))
+    return LocalSpace(
+        here,
+        modalities,
+        task,
+        rows,
+        skewed and task == "regression",
+        imbalanced and task != "regression",
+        fusions,
+        sets,
+        branches,
+        tuple(notes),
+    )
 
 
 def _fits(found: type[Any], modalities: tuple[Modality, ...], task: TaskKind) -> bool:
     return getattr(found, "modality", None) in (None, *modalities) and task in getattr(found, "tasks", (task,))
 
 
-def _obstacle(found: type[Any], rows: int) -> str:
+def _obstacle(found: type[Any], values: Mapping[str, Values], rows: int) -> str:
     """Why a component that fits the data cannot be used, or an empty string."""
     missing = missing_libraries(found)
     if missing:
         extras = sorted({f"fusion_automl[{_EXTRAS[name]}]" if name in _EXTRAS else name for name in missing})
         return f"it needs {', '.join(missing)}. Install with: pip install {' '.join(map(repr, extras))}"
+    for checkpoint in _checkpoints(found, values):
+        if problem := found.obstacle(checkpoint):
+            return str(problem)
     max_rows = getattr(found, "max_rows", rows)
     return f"{rows:,} rows are more than the {max_rows:,} it is meant for." if rows > max_rows else ""
+
+
+def _checkpoints(found: type[Any], values: Mapping[str, Values]) -> tuple[Any, ...]:
+    """The pretrained weights that a component may be asked to start from."""
+    if not hasattr(found, "obstacle"):
+        return ()
+    allowed = values.get("checkpoint", Fixed(hyperparameters(found)["checkpoint"]))
+    return allowed.values if isinstance(allowed, Choice) else (getattr(allowed, "value", None),)
 
 
 def _fusions(

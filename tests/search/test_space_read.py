@@ -96,7 +96,7 @@ MISTAKES = [
     (
         'fusion = "backbone"',
         'fusion = "deep_features"',
-        "[[portfolio]] 4 (deep_features): classical is missing. Allowed: backbones, classical, encoders, fusion,",
+        "[[portfolio]] 4 (deep_features): classical is missing. Allowed: backbones, balance, classical, encoders, fusion, target.",
     ),
     (
         'fusion = "concat"',

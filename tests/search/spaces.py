@@ -43,9 +43,18 @@ dropout = {float = [0, 0.6]}
 [backbone.text_rnn]
 cell = {choice = ["lstm", "gru"]}
 
+[backbone.image_cnn]
+dropout = {float = [0, 0.5]}
+
 [fusion.backbone]
 
 [fusion.concat]
+
+[fusion.gated_net]
+size = {choice = [32, 64]}
+
+[fusion.hybrid]
+net = {choice = ["gated", "sum"]}
 
 [fusion.deep_features]
 components = {int = [5, 60], log = true}
@@ -96,6 +105,19 @@ encoders = {tabular = "onehot"}
 classical = "ridge"
 modalities = ["tabular", "image"]
 max_rows = 5000
+
+[[portfolio]]
+fusion = "gated_net"
+backbones = {text = "text_rnn", image = "image_cnn"}
+
+[[portfolio]]
+fusion = {name = "hybrid", net = "sum"}
+backbones = {text = "text_cnn", image = "image_cnn"}
+encoders = {image = {name = "pixels", components = 20}}
+classical = "lightgbm"
+balance = "oversample"
+tasks = ["binary", "multiclass"]
+mix = ["image", "text"]
 """
 
 

@@ -17,6 +17,7 @@ from fusion_automl.candidate import Candidate
 from fusion_automl.data.schema import Modality
 from fusion_automl.errors import SpaceError
 from fusion_automl.search.portfolio import portfolio
+from fusion_automl.search.read import branch
 from fusion_automl.search.sample import candidate_of, params_of, suggest
 from fusion_automl.search.space import MODALITIES, LocalSpace, fit_space, fusion_level
 from fusion_automl.task import TaskKind
@@ -29,7 +30,7 @@ NUM_DRAWS = 60
 
 
 def local(folder: Path, mix: tuple[Modality, ...] = MODALITIES, task: TaskKind = "regression") -> LocalSpace:
-    return fit_space(small_space(folder), mix, task, 1000, skewed=True)
+    return fit_space(small_space(folder), mix, task, 1000, skewed=True, imbalanced=True)
 
 
 def random_draws(place: LocalSpace, number: int = NUM_DRAWS, seed: int = 0) -> list[tuple[Candidate, dict[str, Any]]]:
@@ -60,10 +61,13 @@ def test_draws_keep_the_rules_of_their_fusions(tmp_path: Path) -> None:
     decision = [candidate for candidate in drawn if candidate.members]
     assert all(len(c.backbones) == 1 and not c.encoders and not c.classical for c in levels["none"])
     assert all(c.encoders and not c.backbones and c.classical for c in levels["data"])
-    assert all(c.backbones and c.classical for c in levels["model"])
+    nets = [c for c in levels["model"] if c.fusion.name in ("gated_net", "hybrid")]
+    assert nets and all(len(c.backbones) == 2 for c in nets)  # texts and images have nets in this space
+    assert all(bool(c.classical) == (c.fusion.name != "gated_net") for c in levels["model"])
+    assert all(c.backbones for c in levels["model"])
     assert any(c.encoders for c in levels["model"]) and not all(c.encoders for c in levels["model"])
     for candidate in decision:
-        branches = [(m.fusion.name, (m.classical or m.backbones[0]).name) for m in candidate.members]
+        branches = [branch(member) for member in candidate.members]
         assert 2 <= len(branches) <= 3 and len(set(branches)) == len(branches)
         assert candidate.target == "identity" and not any(member.members for member in candidate.members)
     assert min(map(len, [*levels.values(), decision])) > 50
@@ -81,6 +85,23 @@ def test_names_can_be_nested_and_ask_one_question_each(tmp_path: Path) -> None:
             assert asked.setdefault(name, distribution) == distribution
     folders = {name[:i] for name in asked for i in range(len(name)) if name[i] == "/"}
     assert not folders & set(asked)  # Ray Tune cannot nest "a" beside "a/b"
+
+
+def test_rare_classes_are_balanced_where_there_are_any(tmp_path: Path) -> None:
+    place = local(tmp_path, task="multiclass")
+    balances = {candidate.balance for candidate, _ in random_draws(place, 200) if candidate.classical}
+    assert balances == {"none", "oversample", "undersample", "smote", "weights"}
+    values = {candidate.balance for candidate, _ in random_draws(local(tmp_path, task="regression"), 200)}
+    assert values == {"none"}
+
+
+def test_an_entry_for_one_mix_is_for_no_other(tmp_path: Path) -> None:
+    balanced = [
+        mix
+        for mix in MIXES
+        if any(candidate.balance != "none" for candidate in portfolio(local(tmp_path, mix, "binary")))
+    ]
+    assert balanced == [("text", "image")]
 
 
 def test_a_candidate_outside_the_space_has_no_draw(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
+from fusion_automl.encoders.sequences import Sequences
 
 
 class BackboneOutput(NamedTuple):
@@ -34,8 +35,21 @@ class FittedBackbone(Protocol):
     def load(cls, folder: Path) -> Self: ...
 
 
+class Below(NamedTuple):
+    """What frozen layers make of the rows to learn from and of the holdout rows, and the folder of their state."""
+
+    states: Sequences
+    holdout_states: Sequences
+    folder: Path
+
+
 class Backbone(Protocol):
-    """A frozen dataclass whose fields are hyperparameters with defaults (`str`, `int`, `float` or `bool`)."""
+    """A frozen dataclass whose fields are hyperparameters with defaults (`str`, `int`, `float` or `bool`).
+
+    One that has a method `below() -> Spec` learns from the states of frozen layers, a line of the table `STATES`: its
+    `fit` takes `below` (`Below`), and what it fits takes the states as `forward(frame, states)` and the folder of the
+    frozen layers as `load(folder, frozen)`.
+    """
 
     modality: ClassVar[Modality]
     requires: ClassVar[tuple[str, ...]]
@@ -54,4 +68,6 @@ BACKBONES: dict[str, str] = {
     "text_rnn": "fusion_automl.backbones.text_rnn:TextRNN",
     "image_cnn": "fusion_automl.backbones.image_cnn:ImageCNN",
     "series_cnn": "fusion_automl.backbones.series_cnn:SeriesCNN",
+    "text_lora": "fusion_automl.backbones.text_lora:TextLora",
+    "image_lora": "fusion_automl.backbones.image_lora:ImageLora",
 }

@@ -34,7 +34,6 @@ Report = Callable[[int, float, float], None]
 
 PROBE_STEPS = 10
 """Steps of the first epoch after which its length is foretold."""
-EVALUATION_ROWS = 1024
 SMALLEST_BATCH = 16
 STEPS_PER_EPOCH = 10
 """An epoch of a small set is cut into about ten steps, which learns as well in a third of the epochs; the recipe's
@@ -224,8 +223,8 @@ def _evaluate(net: Net, inputs: Inputs, targets: Tensor, task: Task) -> float:
     net.eval()
     predictions = []
     with torch.inference_mode(), torch.autocast(targets.device.type, torch.bfloat16, multiplies_bf16(targets.device)):
-        for start in range(0, len(targets), EVALUATION_ROWS):
-            outputs = net(*rows_of(inputs, slice(start, start + EVALUATION_ROWS)))
+        for start in range(0, len(targets), net.evaluation_rows):
+            outputs = net(*rows_of(inputs, slice(start, start + net.evaluation_rows)))
             predictions.append(predict(outputs, is_classification=task.is_classification))
     return holdout_loss(torch.cat(predictions), targets)
 

@@ -40,6 +40,8 @@ class Encoder(Protocol):
 
     modality: ClassVar[Modality]
     requires: ClassVar[tuple[str, ...]]
+    learns: ClassVar[bool] = True
+    """False where it is the same whatever the rows: then it is fitted once a dataset instead of once a fold."""
 
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedEncoder:
         """Learns from the training rows in `data` (never from `data.y`)."""
@@ -53,4 +55,12 @@ ENCODERS: dict[str, str] = {
     "hog": "fusion_automl.encoders.hog:Hog",
     "series_stats": "fusion_automl.encoders.series_stats:SeriesStats",
     "minirocket": "fusion_automl.encoders.minirocket:MiniRocket",
+    "text_embedding": "fusion_automl.encoders.text_embedding:TextEmbedding",
+    "image_embedding": "fusion_automl.encoders.image_embedding:ImageEmbedding",
 }
+
+STATES: dict[str, str] = {
+    "text_states": "fusion_automl.encoders.text_states:TextStates",
+    "image_states": "fusion_automl.encoders.image_states:ImageStates",
+}
+"""Frozen layers that feed a backbone with rows of vectors (`Sequences`). A space cannot name them: backbones do."""

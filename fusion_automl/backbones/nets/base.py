@@ -20,6 +20,8 @@ class Net(nn.Module):
 
     embedding_size: int
     head: nn.Module
+    evaluation_rows: int = 1024
+    """Holdout rows that are run at a time: as many as the memory of any machine holds the activations of."""
 
     def embed(self, *inputs: Tensor) -> Tensor:
         raise NotImplementedError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal, Protocol
 
 from fusion_automl.candidate import Candidate
-from fusion_automl.component import build, component_class
+from fusion_automl.classical.balance import BALANCES
+from fusion_automl.component import build, component_class, unknown
 from fusion_automl.errors import SpaceError
 from fusion_automl.fusion.bench import Bench, LearnFrom
 from fusion_automl.fusion.takes import Takes
@@ -29,6 +30,8 @@ FUSIONS: dict[str, str] = {
     "baseline": "fusion_automl.fusion.baseline:Baseline",
     "backbone": "fusion_automl.fusion.backbone:BackboneAlone",
     "concat": "fusion_automl.fusion.concat:Concat",
+    "concat_pca": "fusion_automl.fusion.concat:ConcatPCA",
+    "concat_select": "fusion_automl.fusion.concat:ConcatSelect",
     "deep_features": "fusion_automl.fusion.deep_features:DeepFeatures",
     "concat_net": "fusion_automl.fusion.network:ConcatNet",
     "sum_net": "fusion_automl.fusion.network:SumNet",
@@ -40,6 +43,9 @@ FUSIONS: dict[str, str] = {
     "hybrid": "fusion_automl.fusion.network:Hybrid",
     "average": "fusion_automl.fusion.decision:Average",
     "weighted": "fusion_automl.fusion.decision:Weighted",
+    "vote": "fusion_automl.fusion.decision:Vote",
+    "product_of_experts": "fusion_automl.fusion.decision:ProductOfExperts",
+    "bayesian": "fusion_automl.fusion.decision:Bayesian",
     "stack": "fusion_automl.fusion.decision:Stack",
 }
 
@@ -55,4 +61,11 @@ def fit_candidate(candidate: Candidate, bench: Bench, *, learn_from: LearnFrom =
     fusion: Fusion = build(FUSIONS, candidate.fusion, where="fusion")
     if not fusion.takes.accepts(candidate):
         raise SpaceError(f"{candidate.fusion.name} needs {fusion.takes}, got {candidate.describe()}.")
+    if candidate.balance not in BALANCES:
+        raise SpaceError(f"balance: {unknown('name', candidate.balance, list(BALANCES))}")
+    if candidate.balance != "none" and not (candidate.classical and bench.dataset.task.is_classification):
+        raise SpaceError(
+            f"balance '{candidate.balance}' is for a classical model that learns classes, got {candidate.describe()} for a "
+            f"{bench.dataset.task.kind} target. Leave the balance out."
+        )
     return fusion.fit(candidate, bench, learn_from=learn_from)

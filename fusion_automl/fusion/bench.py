@@ -2,10 +2,11 @@
 
 What is learned from where, so that validation rows stay unseen and nothing is fitted twice:
 
-    encoders, reducers   the fold's train rows, never the target
+    states               nothing: frozen layers, and encoders that do not learn, are the same in every fold
+    encoders, reducers   the fold's train rows, never the target; a reducer that learns the target: what its head learns from
     backbones, networks  its `fit` rows; early stopping on its `holdout` rows (both parts of train)
     classical            its train rows; once more on `fit` rows when a combiner has to learn how far to trust it
-    combiners            the members' predictions for `holdout` rows, which none of them learned from
+    combiners, metas     the members' predictions for `holdout` rows, which none of them learned from
 """
 
 from __future__ import annotations
@@ -13,26 +14,29 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
-from fusion_automl.backbones import BACKBONES
+from fusion_automl.backbones import BACKBONES, Below
 from fusion_automl.backbones.network import NETWORKS
 from fusion_automl.candidate import Spec, digest
 from fusion_automl.classical import CLASSICAL
-from fusion_automl.component import build
+from fusion_automl.classical.balance import Balanced, balance
+from fusion_automl.component import Table, build, component_class
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.split import Fold
 from fusion_automl.deadline import Deadline
-from fusion_automl.encoders import ENCODERS
+from fusion_automl.encoders import ENCODERS, STATES
 from fusion_automl.errors import FitError, OutOfTime
+from fusion_automl.store.columns import stack_columns
 from fusion_automl.store.combiners import COMBINERS
 from fusion_automl.store.disk import Made, Rows, Store
-from fusion_automl.store.node import Node, Part, Ref, stack_columns
-from fusion_automl.store.reducers import PCA
+from fusion_automl.store.node import Node, Part, Ref
+from fusion_automl.store.reducers import REDUCERS
 from fusion_automl.target import FittedTarget, fit_target
 
 LearnFrom = Literal["train", "fit"]
@@ -57,21 +61,32 @@ class Bench:
 
     def encode(self, spec: Spec) -> Ref:
         """The matrix of an encoder for all rows."""
-        node = Node("encoders", spec, self._rows_id(self.fold.train))
+        learns = getattr(component_class(ENCODERS, spec.name, where="encoder"), "learns", True)
+        return Ref(self._encode("encoders", ENCODERS, spec, self.fold.train if learns else self._all_rows()), "matrix")
+
+    def _encode(self, name: str, table: Table, spec: Spec, rows: Rows) -> str:
+        node = Node(name, spec, self._rows_id(rows))
 
         def make() -> Made:
-            encoder = build(ENCODERS, spec, where="encoder")
-            data = self.dataset.take(self.fold.train)
+            encoder = build(table, spec, where="encoder")
+            data = self.dataset.take(rows)
             started = time.perf_counter()
             fitted = encoder.fit(data, seed=self._seed(node), deadline=self.deadline, threads=self.threads)
             return self._made(node, fitted, FittedTarget(), [], None, started)
 
-        return Ref(self._obtain(node, make), "matrix")
+        return self._obtain(node, make)
 
     def train(self, spec: Spec, target: str) -> tuple[Ref, Ref]:
         """The embedding and the prediction of a backbone for all rows."""
+        backbone = build(BACKBONES, spec, where="backbone")
         node = Node("backbones", spec, self._rows_id(self.fold.fit), target=target)
-        return self._train(node, build(BACKBONES, spec, where="backbone").fit)
+        if not hasattr(backbone, "below"):
+            return self._train(node, backbone.fit)
+        # Layers that learn nothing run once for all folds and for every way to train those above them.
+        ref = Ref(self._encode("states", STATES, backbone.below(), self._all_rows()), "states")
+        states = self.store.read(ref, self._all_rows())
+        below = Below(states[self.fold.fit], states[self.fold.holdout], self.store.state(ref.node))
+        return self._train(replace(node, inputs=(ref,)), partial(backbone.fit, below=below))
 
     def network(self, spec: Spec, parts: tuple[Spec, ...], target: str) -> tuple[Ref, Ref]:
         """The same of a network that trains these backbones as one."""
@@ -85,44 +100,87 @@ class Bench:
             data, holdout = bent.take(self.fold.fit), bent.take(self.fold.holdout)
             started = time.perf_counter()
             fitted = fit(data, holdout, seed=self._seed(node), deadline=self._stop_by(), threads=self.threads)
-            return self._made(node, fitted, bend, [], None, started)
+            states = [self.store.read(ref, self._all_rows()) for ref in node.inputs]
+            return self._made(node, fitted, bend, states, None, started)
 
         key = self._obtain(node, make)
         return Ref(key, "embedding"), Ref(key, "prediction")
 
-    def reduce(self, matrix: Ref, components: int) -> Ref:
-        """Principal components of a matrix, for all rows."""
-        spec = Spec.of("pca", components=components)
-        node = Node("reducers", spec, self._rows_id(self.fold.train), inputs=(matrix,))
+    def reduce(self, spec: Spec, inputs: Sequence[Ref], *, learn_from: LearnFrom) -> Ref:
+        """Matrices made into one by a reducer, for all rows."""
+        learns_target: bool = component_class(REDUCERS, spec.name, where="fusion").learns_target
+        rows = self.fold.fit if learns_target and learn_from == "fit" else self.fold.train
+        return self._reduce(Node("reducers", spec, self._rows_id(rows), tuple(inputs)), rows, None)
 
+    def _reduce(self, node: Node, rows: Rows, unseen: Rows | None) -> Ref:
         def make() -> Made:
-            wide = self.store.read(matrix, self._all_rows())
+            reducer = build(REDUCERS, node.spec, where="fusion")
+            inputs = [self.store.read(ref, self._all_rows() if unseen is None else unseen) for ref in node.inputs]
+            learned = inputs if unseen is not None else [matrix[rows] for matrix in inputs]
             started = time.perf_counter()
-            fitted = PCA(components).fit(wide[self.fold.train], seed=self._seed(node))
-            return self._made(node, fitted, FittedTarget(), [wide], None, started)
+            fitted = reducer.fit(
+                learned,
+                self.dataset.y[rows],
+                task=self.dataset.task,
+                categorical=self._categorical(node.inputs),
+                seed=self._seed(node),
+            )
+            return self._made(node, fitted, FittedTarget(), inputs, unseen, started)
 
         return Ref(self._obtain(node, make), "matrix")
 
-    def head(self, spec: Spec, inputs: Sequence[Ref], target: str, *, learn_from: LearnFrom) -> Ref:
+    def head(
+        self, spec: Spec, inputs: Sequence[Ref], target: str, *, learn_from: LearnFrom, balance: str = "none"
+    ) -> Ref:
         """A classical model's prediction: for validation rows when it learned from train, else for holdout rows."""
         rows, unseen = self._learn_and_unseen(learn_from)
-        node = Node("classical", spec, self._rows_id(rows), inputs=tuple(inputs), target=target)
+        node = Node("classical", spec, self._rows_id(rows), tuple(inputs), target=target, balance=balance)
+        return self._learn(node, node.inputs, rows, unseen)
 
+    def meta(
+        self,
+        spec: Spec,
+        on_holdout: Sequence[Ref],
+        on_valid: Sequence[Ref],
+        beside: Sequence[Ref],
+        target: str,
+        *,
+        balance: str,
+    ) -> Ref:
+        """The prediction of a classical model over members for validation rows, learned from their predictions for holdout
+        rows; `beside` are matrices that it sees too."""
+        holdout, valid = self.fold.holdout, self.fold.valid
+        learned = (self._scores(on_holdout, holdout), *beside)
+        inputs = (self._scores(on_valid, valid), *beside)
+        node = Node("classical", spec, self._rows_id(holdout), inputs, learned, target, balance=balance)
+        return self._learn(node, learned, holdout, valid)
+
+    def _scores(self, members: Sequence[Ref], rows: Rows) -> Ref:
+        node = Node("reducers", Spec.of("member_scores"), self._rows_id(rows), tuple(members))
+        return self._reduce(node, rows, rows)
+
+    def _learn(self, node: Node, learned: Sequence[Ref], rows: Rows, unseen: Rows) -> Ref:
         def make() -> Made:
-            model = build(CLASSICAL, spec, where="classical")
-            bend = fit_target(target, self.dataset.y[rows])
-            X = stack_columns([self.store.read(ref, rows) for ref in inputs], len(rows))
+            model = build(CLASSICAL, node.spec, where="classical")
+            bend = fit_target(node.target, self.dataset.y[rows])
+            X = stack_columns([self.store.read(ref, rows) for ref in learned], len(rows))
+            known = Balanced(X, bend.forward(self.dataset.y[rows]), None, bend)
+            task, categorical, seed = self.dataset.task, self._categorical(learned), self._seed(node)
             started = time.perf_counter()
+            if node.balance != "none":
+                known = balance(node.balance, X, known.y, task=task, categorical=categorical, seed=seed)
             fitted = model.fit(
-                X,
-                bend.forward(self.dataset.y[rows]),
-                task=self.dataset.task,
-                categorical=self._categorical(inputs),
-                seed=self._seed(node),
+                known.X,
+                known.y,
+                task=task,
+                categorical=categorical,
+                seed=seed,
                 deadline=self._stop_by(),
                 threads=self.threads,
+                sample_weight=known.sample_weight,
             )
-            return self._made(node, fitted, bend, [self.store.read(ref, unseen) for ref in inputs], unseen, started)
+            inputs = [self.store.read(ref, unseen) for ref in node.inputs]
+            return self._made(node, fitted, known.target, inputs, unseen, started)
 
         return Ref(self._obtain(node, make), "prediction")
 
@@ -135,7 +193,10 @@ class Bench:
             combiner = build(COMBINERS, spec, where="fusion")
             started = time.perf_counter()
             fitted = combiner.fit(
-                [self.store.read(ref, holdout) for ref in on_holdout], self.dataset.y[holdout], task=self.dataset.task
+                [self.store.read(ref, holdout) for ref in on_holdout],
+                self.dataset.y[holdout],
+                task=self.dataset.task,
+                seed=self._seed(node),
             )
             return self._made(
                 node, fitted, FittedTarget(), [self.store.read(ref, valid) for ref in on_valid], valid, started
@@ -154,9 +215,11 @@ class Bench:
         for name, output in outputs.items():
             values = output.data if hasattr(output, "indptr") else output
             # Ordinal codes keep missing numbers as nan; whatever else is not finite is a model gone astray.
-            if name != "matrix" and not np.isfinite(values).all():
+            if name not in ("matrix", "states") and not np.isfinite(values).all():
                 raise FitError(f"{node.spec.name} gave a non-finite {name}")
-        return Made(part, outputs, rows, fit_seconds, time.perf_counter() - started)
+        apply_seconds = time.perf_counter() - started
+        one_row_seconds = min(_one_row_seconds(part, inputs, frame) for _ in range(2))
+        return Made(part, outputs, rows, fit_seconds, apply_seconds, one_row_seconds)
 
     def _stop_by(self) -> Deadline:
         """When a fit in rounds should stop: at the fold's share, but where that is nearly used up (the first fold pays for
@@ -196,3 +259,11 @@ class Bench:
     def _seed(self, node: Node) -> int:
         """From the node's content alone, so that the order of trials does not matter."""
         return int(node.key[:7], 16)
+
+
+def _one_row_seconds(part: Part, inputs: Sequence[Any], frame: pd.DataFrame) -> float:
+    """What a single row costs, as a service asks for it: mostly the price of the call, which a batch hides."""
+    first, row = [values[:1] for values in inputs], frame.iloc[:1]
+    started = time.perf_counter()
+    part.apply(first, row)
+    return time.perf_counter() - started

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fusion_automl.candidate import Candidate
+from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.fusion import Level
 from fusion_automl.fusion.bench import Bench, LearnFrom
 from fusion_automl.fusion.takes import Takes
@@ -27,6 +27,9 @@ class DeepFeatures:
     def fit(self, candidate: Candidate, bench: Bench, *, learn_from: LearnFrom) -> Ref:
         assert candidate.classical is not None
         embeddings = [bench.train(spec, candidate.target)[0] for spec in candidate.backbones]
-        inputs = [bench.reduce(embedding, self.components) for embedding in embeddings]
+        narrow = Spec.of("pca", components=self.components)
+        inputs = [bench.reduce(narrow, [embedding], learn_from=learn_from) for embedding in embeddings]
         inputs += [bench.encode(spec) for spec in candidate.encoders]
-        return bench.head(candidate.classical, inputs, candidate.target, learn_from=learn_from)
+        return bench.head(
+            candidate.classical, inputs, candidate.target, learn_from=learn_from, balance=candidate.balance
+        )

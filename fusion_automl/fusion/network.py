@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from fusion_automl.backbones.network import HOW, Network, Settings
-from fusion_automl.candidate import Candidate
+from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.component import unknown
 from fusion_automl.errors import SpaceError
 from fusion_automl.fusion import Level
@@ -78,6 +78,10 @@ class Hybrid(Settings):
         assert candidate.classical is not None
         settings = {name: value for name, value in asdict(self).items() if name not in ("net", "components")}
         embedding, _ = bench.network(Network(how=self.net, **settings).spec, candidate.backbones, candidate.target)
-        inputs = [bench.reduce(embedding, self.components) if self.components else embedding]
+        if self.components:
+            embedding = bench.reduce(Spec.of("pca", components=self.components), [embedding], learn_from=learn_from)
+        inputs = [embedding]
         inputs += [bench.encode(spec) for spec in candidate.encoders]
-        return bench.head(candidate.classical, inputs, candidate.target, learn_from=learn_from)
+        return bench.head(
+            candidate.classical, inputs, candidate.target, learn_from=learn_from, balance=candidate.balance
+        )

@@ -3,11 +3,12 @@
 Parts form a graph. Encoders and backbones read the frame; the others read outputs of parts before them:
 
     encoders   frame              -> matrix      (rows, features) float32, dense or CSR
-    backbones  frame              -> embedding   (rows, embedding_size) float32,  prediction (rows, outputs) float64
+    states     frame              -> states      (rows, size), for each row as many vectors as it has tokens or patches
+    backbones  frame (and states) -> embedding   (rows, embedding_size) float32,  prediction (rows, outputs) float64
     networks   the same, of several backbones trained as one
-    reducers   matrix             -> matrix
+    reducers   matrices           -> matrix (of members' predictions too)
     classical  matrices, stacked  -> prediction
-    combiners  predictions        -> prediction
+    combiners  predictions        -> prediction, and for values of some combiners their deviation (rows, 1)
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-import scipy.sparse
 
 from fusion_automl.backbones import BACKBONES
 from fusion_automl.backbones.network import NETWORKS
 from fusion_automl.candidate import Spec, digest
 from fusion_automl.classical import CLASSICAL
 from fusion_automl.component import Table, fitted_class
-from fusion_automl.encoders import ENCODERS, Matrix
+from fusion_automl.encoders import ENCODERS, STATES
+from fusion_automl.store.columns import stack_columns
 from fusion_automl.store.combiners import COMBINERS
 from fusion_automl.store.reducers import REDUCERS
 from fusion_automl.target import FittedTarget
 
 TABLES: dict[str, Table] = {
     "encoders": ENCODERS,
+    "states": STATES,
     "backbones": BACKBONES,
     "networks": NETWORKS,
     "classical": CLASSICAL,
@@ -43,7 +44,7 @@ Outputs = dict[str, Any]
 
 
 class Ref(NamedTuple):
-    """One output of one node: `matrix`, `embedding` or `prediction`."""
+    """One output of one node: `matrix`, `states`, `embedding` or `prediction`."""
 
     node: str
     output: str
@@ -52,7 +53,7 @@ class Ref(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Node:
     """A line of a table, fitted. `rows` names the rows it learned from; `learned_from` what a combiner was fitted on;
-    `parts` are the backbones inside a network."""
+    `parts` are the backbones inside a network, `balance` how rows of rare classes were made to count."""
 
     table: str
     spec: Spec
@@ -61,13 +62,14 @@ class Node:
     learned_from: tuple[Ref, ...] = ()
     target: str = "identity"
     parts: tuple[Spec, ...] = ()
+    balance: str = "none"
 
     @property
     def key(self) -> str:
         return digest(self.to_json(), length=16)
 
     def to_json(self) -> dict[str, Any]:
-        value = {
+        value: dict[str, Any] = {
             "table": self.table,
             "spec": self.spec.to_json(),
             "rows": self.rows,
@@ -75,7 +77,9 @@ class Node:
             "learned_from": [list(ref) for ref in self.learned_from],
             "target": self.target,
         }
-        return value | {"parts": [part.to_json() for part in self.parts]} if self.parts else value
+        # What most nodes do not have stands in the JSON of those that have it, so that the keys of the others stay.
+        value |= {"parts": [part.to_json() for part in self.parts]} if self.parts else {}
+        return value | ({"balance": self.balance} if self.balance != "none" else {})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Node:
@@ -87,31 +91,25 @@ class Node:
             learned_from=tuple(Ref(*ref) for ref in value["learned_from"]),
             target=value["target"],
             parts=tuple(Spec.from_json(part) for part in value.get("parts", [])),
+            balance=value.get("balance", "none"),
         )
-
-
-def stack_columns(matrices: Sequence[Matrix], num_rows: int) -> Matrix:
-    """Puts matrices side by side; CSR as soon as one of them is CSR, one column of zeros where there is none."""
-    if not matrices:
-        return np.zeros((num_rows, 1), dtype=np.float32)
-    if len(matrices) == 1:
-        return matrices[0]
-    if any(scipy.sparse.issparse(matrix) for matrix in matrices):
-        return scipy.sparse.hstack([scipy.sparse.csr_matrix(matrix) for matrix in matrices], format="csr")
-    return np.hstack(matrices)
 
 
 def _encode(fitted: Any, inputs: Sequence[Any], frame: pd.DataFrame, target: FittedTarget) -> Outputs:
     return {"matrix": fitted.transform(frame)}
 
 
+def _freeze(fitted: Any, inputs: Sequence[Any], frame: pd.DataFrame, target: FittedTarget) -> Outputs:
+    return {"states": fitted.transform(frame)}
+
+
 def _run_net(fitted: Any, inputs: Sequence[Any], frame: pd.DataFrame, target: FittedTarget) -> Outputs:
-    embedding, prediction = fitted.forward(frame)
+    embedding, prediction = fitted.forward(frame, *inputs)
     return {"embedding": embedding, "prediction": target.inverse(prediction)}
 
 
 def _reduce(fitted: Any, inputs: Sequence[Any], frame: pd.DataFrame, target: FittedTarget) -> Outputs:
-    return {"matrix": fitted.transform(inputs[0])}
+    return {"matrix": fitted.transform(inputs)}
 
 
 def _predict(fitted: Any, inputs: Sequence[Any], frame: pd.DataFrame, target: FittedTarget) -> Outputs:
@@ -119,11 +117,12 @@ def _predict(fitted: Any, inputs: Sequence[Any], frame: pd.DataFrame, target: Fi
 
 
 def _combine(fitted: Any, inputs: Sequence[Any], frame: pd.DataFrame, target: FittedTarget) -> Outputs:
-    return {"prediction": fitted.combine(inputs)}
+    return dict(fitted.outputs(inputs))
 
 
 _APPLY: dict[str, Callable[[Any, Sequence[Any], pd.DataFrame, FittedTarget], Outputs]] = {
     "encoders": _encode,
+    "states": _freeze,
     "backbones": _run_net,
     "networks": _run_net,
     "reducers": _reduce,
@@ -148,4 +147,6 @@ class Part:
 def load_part(node: Node, state: Path, target: FittedTarget) -> Part:
     """Loads the fitted state in `state`; the class is the one that the table's component says its `fit` returns."""
     loads = fitted_class(TABLES[node.table], node.spec.name, where=node.table)
-    return Part(node, loads.load(state), target)
+    # What was trained on a frozen net's states holds what it changed; the rest lies beside it, once for all folds.
+    frozen = [state.parents[1] / ref.node / "state" for ref in node.inputs if ref.output == "states"]
+    return Part(node, loads.load(state, *frozen), target)

@@ -9,8 +9,9 @@ from fusion_automl.candidate import Spec
 from fusion_automl.classical.prior import FittedPrior
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, OutOfTime
+from fusion_automl.store.columns import stack_columns
 from fusion_automl.store.disk import Made, Store
-from fusion_automl.store.node import Node, Part, Ref, stack_columns
+from fusion_automl.store.node import Node, Part, Ref
 from fusion_automl.target import FittedTarget
 
 NODE = Node("classical", Spec.of("prior"), "rows-a")
@@ -21,7 +22,7 @@ def _maker(calls: list[int], rows: np.ndarray | None = None) -> Callable[[], Mad
     def make() -> Made:
         calls.append(1)
         part = Part(NODE, FittedPrior(np.array([0.25, 0.75])), FittedTarget())
-        return Made(part, {"prediction": np.arange(6.0).reshape(3, 2)}, rows, 0.5, 0.1)
+        return Made(part, {"prediction": np.arange(6.0).reshape(3, 2)}, rows, 0.5, 0.1, 0.01)
 
     return make
 

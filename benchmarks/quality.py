@@ -26,7 +26,7 @@ from fusion_automl.data.prepare import prepare_rows
 from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.ensemble.field import make_field
 from fusion_automl.evidence.gains import is_classical, is_deep, is_fused, modalities_of
-from fusion_automl.finish import make_manifest
+from fusion_automl.assemble import make_manifest
 from fusion_automl.metrics import METRICS, all_values
 from fusion_automl.search.ledger import Ledger, Trial
 from fusion_automl.search.problem import read_problem

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fusion_automl.artifact import Artifact
+from fusion_automl.assemble import Preset
 from fusion_automl.data.read import read_table
 from fusion_automl.errors import DataError
 from fusion_automl.finish import Result
@@ -38,6 +39,9 @@ class _FusionEstimator(BaseEstimator):
         space: str = "default",
         folds: int | None = None,
         max_trials: int | None = None,
+        preset: Preset = "best-quality",
+        max_latency_ms: float | None = None,
+        max_size_mb: float | None = None,
         engine: Engine = "inline",
         out: str | None = None,
         seed: int = 0,
@@ -47,6 +51,9 @@ class _FusionEstimator(BaseEstimator):
         self.space = space
         self.folds = folds
         self.max_trials = max_trials
+        self.preset = preset
+        self.max_latency_ms = max_latency_ms
+        self.max_size_mb = max_size_mb
         self.engine = engine
         self.out = out
         self.seed = seed
@@ -71,6 +78,9 @@ class _FusionEstimator(BaseEstimator):
                 space=self.space,
                 folds=self.folds,
                 max_trials=self.max_trials,
+                preset=self.preset,
+                max_latency_ms=self.max_latency_ms,
+                max_size_mb=self.max_size_mb,
                 engine=self.engine,
                 seed=self.seed,
                 task=self._task_kind,

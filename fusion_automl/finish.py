@@ -6,26 +6,24 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fusion_automl.artifact import load, save
+from fusion_automl.artifact import load
 from fusion_automl.artifact.artifact import Artifact
-from fusion_automl.artifact.manifest import Manifest, Member
-from fusion_automl.data.plain import to_plain
+from fusion_automl.assemble import Preset, assemble
 from fusion_automl.deadline import Deadline
-from fusion_automl.ensemble.build import Ensemble, build_ensemble
+from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.ensemble.field import Field, make_field
+from fusion_automl.ensemble.price import Limits
 from fusion_automl.errors import RunError
 from fusion_automl.evaluate import Problem
-from fusion_automl.evidence.gains import Evidence, family, is_classical, is_deep
-from fusion_automl.fusion import level_of
+from fusion_automl.evidence.gains import Evidence, is_classical, is_deep
+from fusion_automl.leaderboard import describe
 from fusion_automl.metrics import all_values
 from fusion_automl.search.ledger import Ledger, Trial
 from fusion_automl.search.propose import BASELINE
@@ -55,6 +53,9 @@ def finish(
     test: TestRows | None,
     notes: Sequence[str],
     interrupted: bool,
+    preset: Preset = "best-quality",
+    limits: Limits | None = None,
+    threads: int = 1,
 ) -> Result:
     """Builds and writes everything that follows from the ledger. Raises RunError where no trial is done."""
     ledger, store = Ledger(run), Store(run / "store")
@@ -68,23 +69,34 @@ def finish(
         )
     search_seconds = time.monotonic() - started
     left = max(1.0, deadline.seconds_left())
-    # Of what is left, a quarter goes to the choice, up to 40 % to the test rows, and most of the rest to comparisons.
+    # Choosing takes a quarter of what is left, the test rows up to 40 %, and comparisons most of the rest.
     affordable = 0.4 * left / max(1, len(test[0])) if test else math.inf
-    ensemble = build_ensemble(field, store, max_row_seconds=affordable, seconds=0.25 * left)
-    manifest = make_manifest(problem, store, ensemble)
-    save(manifest, store, run / "artifact")
-    test_scores = _test_scores(run, problem, test)
+    winner = assemble(
+        run / "artifact",
+        problem,
+        field,
+        store,
+        preset=preset,
+        limits=replace(limits or Limits(), row_seconds=affordable),
+        deadline=deadline,
+        threads=threads,
+    )
+    ensemble = winner.ensemble
+    test_scores = _test_scores(winner.artifact, problem, test)
     evidence = Evidence(field, seconds=max(1.0, 0.6 * deadline.seconds_left()))
     summary = {
         **_what(run, problem),
         "score": ensemble.score,
         "test": test_scores,
-        **_evidence(evidence, ensemble),
-        "notes": [*notes, *_notes(problem, field)],
+        **_evidence(evidence, ensemble, preset),
+        "preset": preset,
+        "latency_ms": winner.price.latency_ms,
+        "size_mb": winner.price.size_mb,
+        "notes": [*notes, *_notes(problem, field), *winner.notes],
         "interrupted": interrupted,
         **_counts(ledger, trials, search_seconds),
         "budget_seconds": budget,
-        "members": [_member(trial, weight) for trial, weight in ensemble.members],
+        "members": [describe(trial, weight) for trial, weight in ensemble.members],
     }
     (run / "ensemble.json").write_text(json.dumps({k: summary[k] for k in ("score", "members")}, indent=1))
     (run / "evidence.json").write_text(json.dumps(_evidence_part(summary), indent=1))
@@ -92,26 +104,6 @@ def finish(
     (run / "summary.json").write_text(json.dumps(summary, indent=1))
     ledger.event("finished", score=ensemble.score, seconds=summary["seconds"])
     return Result(run, summary)
-
-
-def make_manifest(problem: Problem, store: Store, ensemble: Ensemble) -> Manifest:
-    """The manifest of an artifact that predicts as `ensemble` does."""
-    dataset = problem.dataset
-    members = tuple(
-        Member(trial.candidate, weight, trial.report.score or 0.0, trial.report.outputs)
-        for trial, weight in ensemble.members
-    )
-    nodes = store.ancestry([ref.node for member in members for ref in member.outputs])
-    return Manifest(
-        task=dataset.task,
-        schema=dataset.schema,
-        metric=problem.metric.name,
-        score=ensemble.score,
-        members=members,
-        nodes=tuple(nodes),
-        version=version("fusion_automl"),
-        example=to_plain(dataset.frame.iloc[:1], dataset.schema)[0],
-    )
 
 
 def _what(run: Path, problem: Problem) -> dict[str, Any]:
@@ -137,15 +129,16 @@ def _notes(problem: Problem, field: Field) -> list[str]:
     ]
 
 
-def _test_scores(run: Path, problem: Problem, test: TestRows | None) -> dict[str, float] | None:
+def _test_scores(artifact: Artifact, problem: Problem, test: TestRows | None) -> dict[str, float] | None:
     """Scores of the artifact as a user would load it, not of what is in memory."""
     if test is None or test[1] is None:
         return None
-    return all_values(problem.dataset.task, test[1], load(run).run(test[0]))
+    return all_values(problem.dataset.task, test[1], artifact.run(test[0]))
 
 
-def _evidence(evidence: Evidence, ensemble: Ensemble) -> dict[str, Any]:
-    fusion, ensembling = evidence.fusion_gain(), evidence.ensemble_gain(ensemble)
+def _evidence(evidence: Evidence, ensemble: Ensemble, preset: Preset) -> dict[str, Any]:
+    fusion = evidence.fusion_gain()
+    ensembling = evidence.ensemble_gain(ensemble) if preset == "best-quality" else None
     return {
         "best_single": evidence.best(lambda candidate: True),
         "best_deep": evidence.best(is_deep),
@@ -177,44 +170,3 @@ def _counts(ledger: Ledger, trials: list[Trial], search_seconds: float) -> dict[
             "misses": sum(trial.report.misses for trial in trials),
         },
     }
-
-
-def _member(trial: Trial, weight: float) -> dict[str, Any]:
-    candidate = trial.candidate
-    return {
-        "key": trial.report.key,
-        "weight": weight,
-        "score": trial.report.score,
-        "level": level_of(candidate),
-        "fusion": candidate.fusion.name,
-        "family": family(candidate),
-        "backbones": list(candidate.all_backbones()),
-        "encoders": list(candidate.all_encoders()),
-        "classical": list(candidate.all_classical()),
-        "candidate": candidate.describe(),
-    }
-
-
-def leaderboard(run: Path) -> list[dict[str, Any]]:
-    """Every trial of a run, best first: those that are done, then pruned, then the rest."""
-    order = {"done": 0, "pruned": 1, "out_of_time": 2, "failed": 3}
-    ledger = Ledger(run)
-    weights: dict[str, float] = {}
-    if (run / "ensemble.json").exists():
-        weights = {m["key"]: m["weight"] for m in json.loads((run / "ensemble.json").read_text())["members"]}
-
-    def rank(trial: Trial) -> tuple[int, float]:
-        score = trial.report.score
-        return order[trial.report.status], -score if score is not None else np.inf
-
-    return [
-        {
-            **_member(trial, weights.get(trial.report.key, 0.0)),
-            "status": trial.report.status,
-            "folds": len(trial.report.fold_scores),
-            "fold_scores": list(trial.report.fold_scores),
-            "seconds": trial.report.seconds,
-            "reason": trial.report.reason,
-        }
-        for trial in sorted(ledger.trials(), key=rank)
-    ]

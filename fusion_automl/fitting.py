@@ -8,6 +8,7 @@ Every stage leaves files in the run folder and starts from files, so an interrup
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import signal
 import threading
@@ -18,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fusion_automl.assemble import PRESETS, Preset
 from fusion_automl.candidate import Candidate
 from fusion_automl.component import unknown
 from fusion_automl.data.prepare import prepare, prepare_rows
 from fusion_automl.data.split import choose_num_folds, make_split
 from fusion_automl.deadline import Deadline
+from fusion_automl.ensemble.price import Limits
 from fusion_automl.errors import DataError, RunError, UserError
 from fusion_automl.evaluate import Problem
 from fusion_automl.finish import Result, finish
@@ -64,6 +67,9 @@ def fit(
     task: str | None = None,
     seed: int = 0,
     max_trials: int | None = None,
+    preset: Preset | None = None,
+    max_latency_ms: float | None = None,
+    max_size_mb: float | None = None,
     engine: Engine = "inline",
     address: str | None = None,
     resume: bool = False,
@@ -74,23 +80,31 @@ def fit(
 
     `data` and `test` are a path or URI, or a frame in memory. `budget` is seconds, or text such as "10m" (the default),
     counted from `started` on the monotonic clock or from the call. `schema` overrides inferred column kinds. With
-    `resume` the run in `out` goes on with its own settings and the budget it has left; a `budget` given then replaces
-    the old one. Ctrl-C ends the search early and keeps what it found. Raises UserError for anything wrong with the input.
+    `resume` the run in `out` goes on with its own settings and the budget it has left; a `budget`, `preset` or limit given
+    then replaces the old one.
+
+    `preset` is "best-quality" (an ensemble over all folds' models, the default) or "fast-inference" (one model, fitted
+    again on all rows). The artifact answers one row in `max_latency_ms` milliseconds on this machine, and is no larger than
+    `max_size_mb` megabytes; where no candidate can, it holds the nearest and a note says so.
+
+    Ctrl-C ends the search early and keeps what it found. Raises UserError for anything wrong with the input.
     """
     started = clock_time.monotonic() if started is None else started
     run = Path(out)
     if engine not in ENGINES:
         raise UserError(f"--engine: {unknown('engine', engine, list(ENGINES))}")
+    chosen = _chosen(preset, max_latency_ms, max_size_mb)
     with _only_driver(run):
         ledger = Ledger(run)
         if resume:
-            job = _take_up(run, ledger, target=target, budget=budget)
+            job = _take_up(run, ledger, target=target, budget=budget, chosen=chosen)
         else:
             settings = {
                 "budget": parse_budget(budget or DEFAULT_BUDGET),
                 "space": str(space),
                 "max_trials": max_trials,
                 "engine": engine,
+                **chosen,
             }
             job = _begin(
                 run,
@@ -116,7 +130,8 @@ def fit(
             skewed=not dataset.task.is_classification and is_skewed(dataset.y),
             imbalanced=dataset.task.is_classification and is_imbalanced(dataset.y),
         )
-        clock = make_clock(job.settings["budget"])
+        preset = job.settings.get("preset") or PRESETS[0]
+        clock = make_clock(job.settings["budget"], refit=preset == "fast-inference")
         deadline = Deadline(started + job.seconds_left)
         plan = Plan(
             run=run,
@@ -141,7 +156,24 @@ def fit(
             test=test_rows,
             notes=(*job.settings["notes"], *local.notes),
             interrupted=interrupted,
+            preset=preset,
+            limits=_limits(job.settings),
+            threads=plan.threads,
         )
+
+
+def _chosen(preset: str | None, max_latency_ms: float | None, max_size_mb: float | None) -> dict[str, Any]:
+    """What the user said about the artifact, checked. Raises UserError."""
+    if preset is not None and preset not in PRESETS:
+        raise UserError(f"--preset: {unknown('preset', preset, list(PRESETS))}")
+    values = {"preset": preset, "max_latency_ms": max_latency_ms, "max_size_mb": max_size_mb}
+    chosen = {name: value for name, value in values.items() if value is not None}
+    _limits(chosen)
+    return chosen
+
+
+def _limits(settings: Mapping[str, Any]) -> Limits:
+    return Limits(settings.get("max_latency_ms", math.inf), settings.get("max_size_mb", math.inf))
 
 
 def _begin(
@@ -176,7 +208,9 @@ def _begin(
     return _Job(problem, settings, settings["budget"])
 
 
-def _take_up(run: Path, ledger: Ledger, *, target: str | None, budget: str | float | None) -> _Job:
+def _take_up(
+    run: Path, ledger: Ledger, *, target: str | None, budget: str | float | None, chosen: Mapping[str, Any]
+) -> _Job:
     """Reads the problem of a run that was begun; its trials stay, those that ran out of time may be tried again."""
     settings = read_settings(run)
     problem = read_problem(run)
@@ -185,6 +219,7 @@ def _take_up(run: Path, ledger: Ledger, *, target: str | None, budget: str | flo
             f"{run}: this run predicts '{problem.dataset.task.target}', not '{target}'. "
             "Resume without --target, or start another run with --out."
         )
+    settings |= chosen
     if budget is not None:
         settings["budget"] = parse_budget(budget)
     ledger.drop_unfinished()

@@ -49,6 +49,11 @@ def fit(
     task: Annotated[str | None, typer.Option(help="binary, multiclass or regression; found unless given.")] = None,
     seed: Annotated[int, typer.Option(help="Same data, space and seed: same candidates and scores.")] = 0,
     max_trials: Annotated[int | None, typer.Option(help="Stop after so many candidates.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="best-quality (an ensemble) or fast-inference (one model).")
+    ] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="The longest a row alone may take to predict.")] = None,
+    max_size_mb: Annotated[float | None, typer.Option(help="The largest the artifact may be.")] = None,
     engine: Annotated[str, typer.Option(help="inline (this machine) or ray.")] = "inline",
     address: Annotated[str | None, typer.Option(help="A Ray cluster, auto or HOST:PORT; implies ray.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
@@ -65,7 +70,7 @@ def fit(
     if resume and out is None:
         raise UserError("--resume: needs --out with the folder of the run to go on with.")
     out = out or Path("runs") / f"{Path(data or 'run').stem}-{datetime.now():%Y%m%d-%H%M%S}"
-    with Progress(budget=budget, started=STARTED) as progress:
+    with Progress(out, budget=budget, started=STARTED) as progress:
         result = run_fit(
             data,
             target=target,
@@ -82,6 +87,9 @@ def fit(
             task=task,
             seed=seed,
             max_trials=max_trials,
+            preset=preset,  # type: ignore[arg-type]  # checked by fit, with a sentence
+            max_latency_ms=max_latency_ms,
+            max_size_mb=max_size_mb,
             engine="ray" if address else engine,  # type: ignore[arg-type]  # checked by fit, with a sentence
             address=address,
             resume=resume,
@@ -94,17 +102,22 @@ def fit(
 
 @app.command()
 def leaderboard(
-    run: Run, top: Annotated[int, typer.Option(help="How many lines.")] = 20, json_output: Json = False
+    run: Run,
+    top: Annotated[int, typer.Option(help="How many lines.")] = 20,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Only those that no other beats in score, latency and size at once.")
+    ] = False,
+    json_output: Json = False,
 ) -> None:
     """Show every candidate that was tried, best first.
 
     Example: fusion-automl leaderboard runs/houses --top 10
     """
-    from fusion_automl.finish import leaderboard as rows_of
+    from fusion_automl.leaderboard import leaderboard as rows_of
     from fusion_automl.search.problem import read_settings
 
     settings = read_settings(run)
-    rows = rows_of(run)
+    rows = [row for row in rows_of(run) if row["pareto"] or not pareto]
     show.leaderboard(rows[:top], metric=settings["metric"], total=len(rows))
     show.json_line({"run": str(run), "metric": settings["metric"], "trials": rows}, json_output)
 

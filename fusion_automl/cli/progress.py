@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,17 +15,19 @@ from rich.table import Table
 from rich.text import Text
 
 from fusion_automl.candidate import Candidate
-from fusion_automl.cli.show import console, line
+from fusion_automl.cli.show import console, direction, line, usual
 from fusion_automl.search.clock import DEFAULT_BUDGET, parse_budget
 from fusion_automl.search.ledger import Report
+from fusion_automl.search.problem import read_settings
 
 NUM_LEADERS = 8
 
 
 class Progress:
-    """Shows leaders, counts, and the time left; a listener of the search. To be used as a context manager."""
+    """Shows leaders, counts, and the time left; a listener of the search in `run`. To be used as a context manager."""
 
-    def __init__(self, *, budget: str | None, started: float) -> None:
+    def __init__(self, run: Path, *, budget: str | None, started: float) -> None:
+        self._run = run
         self._ends = started + parse_budget(budget or DEFAULT_BUDGET)
         self._leaders: list[tuple[float, Candidate]] = []
         self._counts = {"done": 0, "pruned": 0, "failed": 0, "out_of_time": 0}
@@ -41,6 +44,12 @@ class Progress:
     ) -> None:
         self._live.stop()
 
+    @cached_property
+    def _metric(self) -> str:
+        """Known as soon as the search begins, when the run folder says it."""
+        name: str = read_settings(self._run)["metric"]
+        return name
+
     def started(self, candidate: Candidate) -> None:
         self._running[candidate.key] = (candidate, time.monotonic(), [])
 
@@ -54,12 +63,12 @@ class Progress:
             self._leaders.append((report.score, candidate))
             self._leaders.sort(key=lambda leader: -leader[0])
         if not console.is_terminal:
-            best = self._leaders[0][0] if self._leaders else math.nan
-            score = f"{report.score:.4f}" if report.score is not None else "-"
+            best = self._leaders[0][0] if self._leaders else None
             why = f"  ({report.reason})" if report.status in ("failed", "out_of_time") else ""
             line(
-                f"{report.key} {report.status:8} score={score} best={best:.4f} seconds={report.seconds:.1f}"
-                f" left={self._seconds_left():.0f}s  {candidate.describe()}{why}"
+                f"{report.key} {report.status:8} {self._metric}={usual(self._metric, report.score)}"
+                f" best={usual(self._metric, best)} seconds={report.seconds:.1f} left={self._seconds_left():.0f}s"
+                f"  {candidate.describe()}{why}"
             )
 
     def _seconds_left(self) -> float:
@@ -67,17 +76,16 @@ class Progress:
 
     def _render(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for heading in ("#", "score (higher is better)", "candidate"):
-            table.add_column(heading)
         for rank, (score, candidate) in enumerate(self._leaders[:NUM_LEADERS], start=1):
-            table.add_row(str(rank), f"{score:.4f}", candidate.describe())
+            if rank == 1:  # before the first trial the metric is not known
+                for heading in ("#", f"{self._metric} ({direction(self._metric)})", "candidate"):
+                    table.add_column(heading)
+            table.add_row(str(rank), usual(self._metric, score), candidate.describe())
         now = time.monotonic()
-        running = [
-            Text(
-                f"  trying {candidate.describe()}  {now - since:.0f} s, folds {' '.join(f'{s:.4f}' for s in folds) or '-'}"
-            )
-            for candidate, since, folds in list(self._running.values())
-        ]
+        running = []
+        for candidate, since, folds in list(self._running.values()):
+            scores = " ".join(usual(self._metric, score) for score in folds) or "-"
+            running.append(Text(f"  trying {candidate.describe()}  {now - since:.0f} s, folds {scores}"))
         left = self._seconds_left()
         end = datetime.now() + timedelta(seconds=left)
         failed = self._counts["failed"] + self._counts["out_of_time"]

@@ -41,6 +41,17 @@ def usual(metric: str, score: float | None) -> str:
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def direction(metric: str) -> str:
+    return "higher is better" if METRICS[metric].greater_is_better else "lower is better"
+
+
+def _plain(value: float | None) -> str:
+    """Two digits that matter and no exponent."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
 def scores(values: Mapping[str, float]) -> None:
     width = max(map(len, values))
     for name, value in values.items():
@@ -48,19 +59,20 @@ def scores(values: Mapping[str, float]) -> None:
 
 
 def leaderboard(rows: Sequence[Mapping[str, Any]], *, metric: str, total: int) -> None:
-    """A table of trials, best first."""
-    arrow = "higher is better" if METRICS[metric].greater_is_better else "lower is better"
-    table = Table(title=f"{total} candidates by {metric} ({arrow})", title_justify="left", box=None, pad_edge=False)
-    for heading, justify in (("#", "right"), (metric, "right"), ("weight", "right"), ("level", "left")):
+    """A table of trials, best first; a star marks the Pareto front of score, latency and size."""
+    title = f"{total} candidates by {metric} ({direction(metric)}); * nothing is better, faster and smaller at once"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading, justify in (("#", "right"), (metric, "right"), ("", "left"), ("weight", "right"), ("level", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]  # rich wants a literal
     table.add_column("candidate", overflow="fold", ratio=1)
-    for heading in ("status", "folds", "seconds", "key"):
+    for heading in ("ms/row", "MB", "status", "folds", "seconds", "key"):
         table.add_column(heading, justify="right")
     for rank, row in enumerate(rows, start=1):
         score = usual(metric, row["score"]) if row["status"] == "done" else f"({usual(metric, row['score'])})"
         weight = f"{row['weight']:.2f}" if row["weight"] else ""
         table.add_row(
-            str(rank), score, weight, row["level"], row["candidate"], row["status"], str(row["folds"]),
+            str(rank), score, "*" if row["pareto"] else "", weight, row["level"], row["candidate"],
+            _plain(row["latency_ms"]), _plain(row["size_mb"]), row["status"], str(row["folds"]),
             f"{row['seconds']:.1f}", row["key"],
         )  # fmt: skip
     # Without a terminal the table is as wide as it needs to be.
@@ -81,7 +93,11 @@ def summary(result: Mapping[str, Any]) -> None:
     )
     for reason in result["failures"]:
         line(f"failed: {reason}")
-    line(f"\nensemble         {metric} {usual(metric, result['score'])}  (on rows that did not choose it)")
+    what = "ensemble" if result["preset"] == "best-quality" else "one model"
+    line(
+        f"\n{what:16} {metric} {usual(metric, result['score'])}  (on rows that did not choose it; {direction(metric)});"
+        f" {_plain(result['latency_ms'])} ms for one row, {_plain(result['size_mb'])} MB"
+    )
     for name in ("best_single", "best_deep", "best_classical"):
         if result[name]:
             best = result[name]
@@ -107,10 +123,12 @@ def summary(result: Mapping[str, Any]) -> None:
 
 
 def _verdict(gain: Mapping[str, Any], metric: str, what: str) -> str:
-    low, high = gain["ci95"]
-    unit = f"{metric} score"
+    values = [gain["value"], *gain["ci95"]]
+    if not METRICS[metric].greater_is_better:  # a gain in score is a smaller error
+        values = [-gain["value"], *(-bound for bound in reversed(gain["ci95"]))]
+    value, low, high = values
     if gain["p_value"] is None or gain["p_value"] > 0.05:
         word = "no difference that can be told from noise"
     else:
         word = "helped" if gain["value"] > 0 else "hurt"
-    return f"{word}: {gain['value']:+.4g} {unit} [{low:+.4g}, {high:+.4g}], p = {gain['p_value']:.3g} ({what})"
+    return f"{word}: {value:+.4g} {metric} [{low:+.4g}, {high:+.4g}], p = {gain['p_value']:.3g} ({what})"

@@ -66,6 +66,23 @@ def make_split(dataset: Dataset, *, num_folds: int, seed: int) -> tuple[Fold, ..
     return _stratified(_strata(dataset), num_folds, rng)
 
 
+def whole_fold(dataset: Dataset, *, seed: int) -> Fold:
+    """A fold that learns from every row, for a candidate that is chosen already.
+
+    Its holdout is drawn as in `make_split`; `valid` is that holdout, so nothing can be judged on it.
+    """
+    rng = np.random.default_rng([seed, 2])
+    if dataset.groups is not None:
+        held = _hold_groups(dataset.groups, _strata(dataset), rng)
+    elif dataset.times is not None:
+        held = np.zeros(len(dataset), dtype=bool)
+        held[np.argsort(dataset.times, kind="stable")[-max(1, round(len(dataset) / NUM_HOLDOUT_PARTS)) :]] = True
+    else:
+        held = _share_of_each(_strata(dataset), rng)
+    rows = np.arange(len(dataset))
+    return Fold(train=rows, valid=rows[held], fit=rows[~held], holdout=rows[held])
+
+
 def _both_classes(dataset: Dataset, folds: tuple[Fold, ...]) -> tuple[Fold, ...]:
     """The folds as they are. Raises DataError where one would have to learn from rows of a single class."""
     if dataset.task.is_classification:
@@ -137,11 +154,15 @@ def _grouped(groups: npt.NDArray[np.int64], strata: Rows, num_folds: int, rng: n
     part_of = _deal_groups(groups, strata, parts, rng)
 
     def divide(train: Rows) -> Mask:
-        inside = groups[train]
-        return _deal_groups(inside, strata[train], min(NUM_HOLDOUT_PARTS, len(np.unique(inside))), rng) == 0
+        return _hold_groups(groups[train], strata[train], rng)
 
     numbers = range(parts if num_folds > 1 else 1)
     return tuple(_fold(rows[part_of != part], rows[part_of == part], divide) for part in numbers)
+
+
+def _hold_groups(groups: npt.NDArray[np.int64], strata: Rows, rng: np.random.Generator) -> Mask:
+    """True for the rows of about a seventh, in whole groups."""
+    return _deal_groups(groups, strata, min(NUM_HOLDOUT_PARTS, len(np.unique(groups))), rng) == 0
 
 
 def _deal_groups(groups: npt.NDArray[np.int64], strata: Rows, parts: int, rng: np.random.Generator) -> Rows:

@@ -1,8 +1,8 @@
-"""From a ledger to the ensemble: who is in, with what weight, and what that is worth on rows that did not choose it."""
+"""Who of a field predicts, with what weight: an ensemble or one trial, and its worth on rows that did not choose it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.field import Field
-from fusion_automl.ensemble.greedy import select
+from fusion_automl.ensemble.greedy import blend, select
+from fusion_automl.ensemble.honest import Choose, best_cheap
+from fusion_automl.ensemble.price import Limits, Price, Prices
 from fusion_automl.search.ledger import Trial
 from fusion_automl.search.propose import BASELINE
-from fusion_automl.store.disk import Store
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,40 +33,83 @@ class Ensemble:
     score: float
     honest: Floats
 
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        return tuple(trial for trial, _ in self.members)
 
-def build_ensemble(field: Field, store: Store, *, max_row_seconds: float, seconds: float) -> Ensemble:
-    """Chooses the ensemble among the best trials, in about `seconds`.
 
-    Members that would make a prediction cost more than `max_row_seconds` a row are left out, lightest first; one always
-    stays.
+def build_ensemble(field: Field, prices: Prices, limits: Limits, *, seconds: float) -> Ensemble:
+    """Chooses the ensemble among the best trials within `limits`, in about `seconds`.
+
+    Where no trial keeps the limits by itself, the one that comes nearest is all of it.
     """
     metric = field.problem.metric
-    # A constant does no harm to a rank metric, so greedy selection would take the baseline for a filler.
-    pool = [trial for trial in field.trials if trial is field.trials[0] or trial.candidate != BASELINE][:POOL]
+    pool = _allowed(contenders(field), lambda trial: prices.of([trial]), limits)
+    loads = np.array([limits.load(prices.of([trial])) for trial in pool])
     # One selection on all rows and five for the honest score.
     each = seconds / 6
 
-    def choose(oof: Floats, y: npt.NDArray[Any]) -> Floats:
-        weights = select(oof, y, metric, size=SIZE, deadline=Deadline.after(each))
-        return _affordable(weights, pool, store, max_row_seconds)
+    def keeps(chosen: npt.NDArray[np.int64]) -> bool:
+        return len(chosen) == 1 or limits.keep(prices.of([pool[index] for index in chosen]))
 
-    weights = choose(field.oof(pool), field.problem.y)
+    def choose(oof: Floats, y: npt.NDArray[Any]) -> Floats:
+        deadline = Deadline.after(each)
+        found: list[tuple[float, Floats]] = []
+        for inside in _ever_cheaper(loads):
+            weights = np.zeros(len(pool))
+            weights[inside] = select(oof[inside], y, metric, size=SIZE, deadline=deadline)
+            chosen = np.flatnonzero(weights)
+            whole = keeps(chosen)
+            if not whole:
+                while not keeps(chosen):
+                    chosen = np.delete(chosen, np.argmin(weights[chosen]))
+                weights = np.zeros(len(pool))
+                weights[chosen] = select(oof[chosen], y, metric, size=SIZE, deadline=deadline)
+            found.append((metric.score(y, blend(weights, oof)), weights))
+            if whole:
+                break
+        return max(found, key=lambda pair: pair[0])[1]
+
+    return _chosen(field, pool, choose)
+
+
+def build_single(field: Field, trials: Sequence[Trial], price: Callable[[Trial], Price], limits: Limits) -> Ensemble:
+    """Chooses one of `trials` within `limits`: of those that score alike but for noise, the best among the cheapest.
+
+    `trials` stand best first; `price` is what one of them will cost when it predicts.
+    """
+    pool = _allowed(trials, price, limits)
+    costs = np.array([price(trial).latency_ms for trial in pool])
+    return _chosen(field, pool, best_cheap(field.problem.metric, costs))
+
+
+def contenders(field: Field) -> list[Trial]:
+    """The trials of a field without the baseline, unless nothing is better: a constant does no harm to a rank metric, so
+    greedy selection would take it for a filler."""
+    return [trial for trial in field.trials if trial is field.trials[0] or trial.candidate != BASELINE]
+
+
+def _allowed(trials: Sequence[Trial], price: Callable[[Trial], Price], limits: Limits) -> list[Trial]:
+    """The first trials that keep the limits alone, or the one trial that comes nearest to that."""
+    kept = [trial for trial in trials if limits.keep(price(trial))]
+    return kept[:POOL] or [min(trials, key=lambda trial: limits.load(price(trial)))]
+
+
+def _ever_cheaper(loads: Floats) -> Iterator[npt.NDArray[np.int64]]:
+    """All of a pool, then its cheaper half, the cheaper half of that, and so on to one; each in the pool's order."""
+    cheapest_first = np.argsort(loads, kind="stable")
+    size = len(loads)
+    while True:
+        yield np.sort(cheapest_first[:size])
+        if size == 1:
+            return
+        size = (size + 1) // 2
+
+
+def _chosen(field: Field, pool: Sequence[Trial], choose: Choose) -> Ensemble:
+    problem = field.problem
+    weights = choose(field.oof(pool), problem.y)
     honest = field.honest(pool, choose)
     order = [index for index in np.argsort(-weights, kind="stable") if weights[index] > 0]
     members = tuple((pool[index], float(weights[index])) for index in order)
-    return Ensemble(members, metric.score(field.problem.y, honest), honest)
-
-
-def row_seconds(trials: Sequence[Trial], store: Store) -> float:
-    """Measured seconds that one row costs when these trials predict together, shared parts counted once."""
-    nodes = {node for trial in trials for node in trial.report.nodes}
-    return float(sum(store.stats(node)["apply_seconds_per_row"] for node in nodes))
-
-
-def _affordable(weights: Floats, trials: list[Trial], store: Store, max_row_seconds: float) -> Floats:
-    weights = weights.copy()
-    while True:
-        inside = np.flatnonzero(weights)
-        if len(inside) == 1 or row_seconds([trials[index] for index in inside], store) <= max_row_seconds:
-            return weights / weights.sum()
-        weights[inside[np.argmin(weights[inside])]] = 0.0
+    return Ensemble(members, problem.metric.score(problem.y, honest), honest)

@@ -31,6 +31,35 @@ def best_single(metric: Metric) -> Choose:
     return choose
 
 
+NUM_PARTS = 10
+"""Of the rows, on which two candidates are compared to see how far their difference varies."""
+AS_CHEAP = 2.0
+"""A cost up to twice the least counts as the least; measured costs vary by nearly as much."""
+
+
+def best_cheap(metric: Metric, costs: Floats) -> Choose:
+    """The choice of the best among the cheapest of those candidates that are not worse than the best but for noise.
+
+    Noise is one standard error of the difference over parts of the rows (the rule of Breiman et al. 1984 for trees).
+    """
+
+    def choose(oof: Floats, y: npt.NDArray[Any]) -> Floats:
+        scores = np.array([metric.score(y, candidate) for candidate in oof])
+        scores = np.where(np.isfinite(scores), scores, -np.inf)
+        part = _deal(y, max(2, min(NUM_PARTS, len(y) // 2)), np.random.default_rng(len(y)))
+        inside = [part == index for index in range(part.max() + 1)]
+        by_part = np.array([[metric.score(y[rows], candidate[rows]) for rows in inside] for candidate in oof])
+        behind = by_part[int(np.argmax(scores))] - by_part  # (candidates, parts)
+        noise = behind.std(axis=1, ddof=1) / np.sqrt(len(inside))
+        alike = (behind.mean(axis=1) <= noise) | (scores == scores.max())
+        cheap = alike & (costs <= AS_CHEAP * costs[alike].min())
+        weights = np.zeros(len(oof))
+        weights[int(np.argmax(np.where(cheap, scores, -np.inf)))] = 1.0
+        return weights
+
+    return choose
+
+
 def cross_predict(oof: Floats, y: npt.NDArray[Any], choose: Choose, *, parts: int = 5, seed: int = 0) -> Floats:
     """Predictions `(rows, outputs)` where each row is predicted by weights chosen without the part it lies in.
 
@@ -39,13 +68,19 @@ def cross_predict(oof: Floats, y: npt.NDArray[Any], choose: Choose, *, parts: in
     """
     num_parts = max(2, min(parts, len(y) // 2))
     rng = np.random.default_rng([seed, len(y)])
-    # Sorting by target with random ties and dealing out in turn stratifies classes and values alike.
-    order = np.lexsort((rng.random(len(y)), y))
-    part = np.empty(len(y), dtype=np.int64)
-    part[order] = np.arange(len(y)) % num_parts
+    part = _deal(y, num_parts, rng)
     result = np.empty(oof.shape[1:])
     for index in range(num_parts):
         inside = part == index
         weights = choose(oof[:, ~inside], y[~inside])
         result[inside] = np.tensordot(weights, oof[:, inside], axes=1)
     return result
+
+
+def _deal(y: npt.NDArray[Any], num_parts: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """The part `(rows,)` of each row: sorting by target with random ties and dealing out in turn stratifies classes and
+    values alike."""
+    order = np.lexsort((rng.random(len(y)), y))
+    part = np.empty(len(y), dtype=np.int64)
+    part[order] = np.arange(len(y)) % num_parts
+    return part

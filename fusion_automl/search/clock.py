@@ -10,6 +10,8 @@ from fusion_automl.errors import UserError
 DEFAULT_BUDGET = "10m"
 RESERVE = 0.12
 """Share of the budget kept for ensemble, evidence, artifact and test scores."""
+REFIT = 0.12
+"""Share of the budget kept beside for one more fit on all rows: a third of what a trial of all folds may take."""
 TRIAL_SHARE = 0.35
 """The most of the search's time that one trial may take: three backbones in a row still leave something to choose from."""
 
@@ -25,9 +27,10 @@ class Clock:
     max_seconds_per_trial: float
 
 
-def make_clock(budget: float) -> Clock:
-    """Divides a budget in seconds; the reserve is 12 %, at least 2.5 s and at most 5 minutes."""
-    reserve = min(max(RESERVE * budget, 2.5), 300.0, budget / 2)
+def make_clock(budget: float, *, refit: bool = False) -> Clock:
+    """Divides a budget in seconds; the reserve is 12 %, at least 2.5 s and at most 5 minutes, and with a refit as much
+    again."""
+    reserve = min(min(max(RESERVE * budget, 2.5), 300.0) + (REFIT * budget if refit else 0.0), budget / 2)
     return Clock(budget, reserve, max(1.0, TRIAL_SHARE * (budget - reserve)))
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from fusion_automl.deadline import Deadline
+from fusion_automl.encoders.sequences import Sequences
 from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.store.node import Node, Outputs, Part, Ref, load_part
 from fusion_automl.target import FittedTarget
@@ -38,6 +39,7 @@ class Made:
     rows: Rows | None
     fit_seconds: float
     apply_seconds: float
+    one_row_seconds: float
 
 
 class Store:
@@ -90,6 +92,8 @@ class Store:
         stats = {
             "fit_seconds": made.fit_seconds,
             "apply_seconds_per_row": made.apply_seconds / num_rows,
+            "apply_seconds_one_row": made.one_row_seconds,
+            "state_bytes": bytes_in(folder / "state"),
             "widths": {name: output.shape[1] for name, output in made.outputs.items()},
             "categorical": list(getattr(made.part.fitted, "categorical", ())),
         }
@@ -97,6 +101,8 @@ class Store:
         for name, output in made.outputs.items():
             if scipy.sparse.issparse(output):
                 scipy.sparse.save_npz(folder / f"{name}.npz", output.tocsr(), compressed=False)
+            elif isinstance(output, Sequences):
+                output.save(folder, name)
             else:
                 np.save(folder / f"{name}.npy", output, allow_pickle=False)
         if made.rows is not None:
@@ -108,6 +114,8 @@ class Store:
         folder = self.folder / ref.node
         if (folder / f"{ref.output}.npz").exists():
             return scipy.sparse.load_npz(folder / f"{ref.output}.npz").tocsr()[rows]
+        if Sequences.lie_in(folder, ref.output):
+            return Sequences.load(folder, ref.output)[rows]
         output = np.load(folder / f"{ref.output}.npy", mmap_mode="r", allow_pickle=False)
         if (folder / "rows.npy").exists():
             known = np.load(folder / "rows.npy", allow_pickle=False)
@@ -116,11 +124,16 @@ class Store:
                 raise KeyError(f"{ref.node} has no {ref.output} for some of the rows asked for")
         return np.asarray(output[rows])
 
+    def state(self, key: str) -> Path:
+        """The folder of a node's fitted state."""
+        return self.folder / key / "state"
+
     def node(self, key: str) -> Node:
         return read_node(self.folder / key)[0]
 
     def stats(self, key: str) -> dict[str, Any]:
-        """`fit_seconds`, `apply_seconds_per_row`, `widths` of the outputs, and which columns are `categorical` codes."""
+        """`fit_seconds`, `apply_seconds_per_row` in a batch of all, `apply_seconds_one_row` alone, `state_bytes`, `widths` of
+        the outputs, and which columns are `categorical` codes."""
         found: dict[str, Any] = json.loads((self.folder / key / "stats.json").read_text())
         return found
 
@@ -141,6 +154,11 @@ class Store:
         for key in keys:
             visit(key)
         return list(order)
+
+
+def bytes_in(folder: Path) -> int:
+    """The size of all files below `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def write_node(folder: Path, node: Node, target: FittedTarget, stats: dict[str, Any]) -> None:

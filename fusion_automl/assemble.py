@@ -1,0 +1,176 @@
+"""From a field of trials to an artifact that keeps its limits: chosen, saved, loaded again, and measured as a user has it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fusion_automl.artifact import load, save
+from fusion_automl.artifact.artifact import Artifact
+from fusion_automl.artifact.manifest import Manifest, Member
+from fusion_automl.data.plain import to_plain
+from fusion_automl.deadline import Deadline
+from fusion_automl.ensemble.build import Ensemble, build_ensemble, build_single, contenders
+from fusion_automl.ensemble.field import Field
+from fusion_automl.ensemble.price import Limits, Price, Prices
+from fusion_automl.errors import FusionError
+from fusion_automl.evaluate import Problem
+from fusion_automl.refit import refit, refit_seconds
+from fusion_automl.store.disk import Store, bytes_in
+
+Preset = Literal["best-quality", "fast-inference"]
+PRESETS: tuple[Preset, ...] = ("best-quality", "fast-inference")
+
+MAX_ATTEMPTS = 3
+"""An artifact costs somewhat more than its parts; limits that it breaks are drawn in by that much, so often at the most."""
+MEASURED_ROWS = 11
+MEASURED_SECONDS = 1.0
+"""More than that is not spent on measuring one row at a time."""
+REFIT_PATIENCE = 1.5
+"""A refit is begun when this many times its expected seconds are left for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The artifact in its folder, loaded from there; `price` was measured on it. `notes` are sentences for people."""
+
+    ensemble: Ensemble
+    artifact: Artifact
+    price: Price
+    notes: tuple[str, ...]
+
+
+def assemble(
+    folder: Path,
+    problem: Problem,
+    field: Field,
+    store: Store,
+    *,
+    preset: Preset,
+    limits: Limits,
+    deadline: Deadline,
+    threads: int,
+) -> Winner:
+    """Makes the artifact of the best that the field has within `limits`.
+
+    Of the time that is left a quarter goes to choosing, and for `fast-inference` up to half to fitting the chosen
+    candidate on all rows.
+    """
+    prices = Prices(store)
+    within = limits
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        seconds = max(0.2, deadline.seconds_left())
+        if preset == "fast-inference":
+            ensemble, notes = _one_model(
+                problem, field, store, prices, within, deadline.within(0.5 * seconds), threads=threads
+            )
+        else:
+            ensemble, notes = build_ensemble(field, prices, within, seconds=0.25 * seconds), ()
+        save(make_manifest(problem, store, ensemble), store, folder)
+        artifact = load(folder)
+        expected = prices.of(ensemble.trials)
+        price = measure(artifact, problem, folder, row_seconds=expected.row_seconds)
+        if limits.keep(price) or not within.keep(expected) or attempt == MAX_ATTEMPTS or deadline.passed():
+            break
+        within = _drawn_in(limits, expected, price)
+    return Winner(ensemble, artifact, price, (*notes, *_broken(limits, price)))
+
+
+def measure(artifact: Artifact, problem: Problem, folder: Path, *, row_seconds: float) -> Price:
+    """The median time of predicting one row of the training data alone, as a service does, and the size on disk."""
+    frame = problem.dataset.frame
+    rows = np.linspace(0, len(frame) - 1, MEASURED_ROWS).astype(np.int64)
+    artifact.predict_frame(frame.iloc[rows[:1]], where="a row")  # the first call also loads libraries
+    seconds: list[float] = []
+    while len(seconds) < len(rows) and sum(seconds) < MEASURED_SECONDS:
+        row = frame.iloc[rows[len(seconds)] :][:1]
+        started = time.perf_counter()
+        artifact.predict_frame(row, where="a row")
+        seconds.append(time.perf_counter() - started)
+    return Price(row_seconds, 1e3 * float(np.median(seconds)), bytes_in(folder) / 1e6)
+
+
+def make_manifest(problem: Problem, store: Store, ensemble: Ensemble) -> Manifest:
+    """The manifest of an artifact that predicts as `ensemble` does."""
+    dataset = problem.dataset
+    members = tuple(
+        Member(trial.candidate, weight, trial.report.score or 0.0, trial.report.outputs)
+        for trial, weight in ensemble.members
+    )
+    nodes = store.ancestry([ref.node for member in members for ref in member.outputs])
+    return Manifest(
+        task=dataset.task,
+        schema=dataset.schema,
+        metric=problem.metric.name,
+        score=ensemble.score,
+        members=members,
+        nodes=tuple(nodes),
+        version=version("fusion_automl"),
+        example=to_plain(dataset.frame.iloc[:1], dataset.schema)[0],
+    )
+
+
+def _one_model(
+    problem: Problem,
+    field: Field,
+    store: Store,
+    prices: Prices,
+    limits: Limits,
+    deadline: Deadline,
+    *,
+    threads: int,
+) -> tuple[Ensemble, tuple[str, ...]]:
+    """One trial, fitted again on all rows; with its folds' models where there is no time for that."""
+    seconds = deadline.seconds_left()
+    trials = contenders(field)
+    in_time = [trial for trial in trials if REFIT_PATIENCE * refit_seconds(trial, problem, store) < seconds]
+    if in_time:
+        single = build_single(field, in_time, prices.of_one_fold, limits)
+        (trial,) = single.trials
+        try:
+            again = refit(trial, problem, store, deadline=deadline, threads=threads)
+        except FusionError as error:
+            reason = str(error)
+        else:
+            note = (
+                f"One model predicts: {trial.candidate.describe()}, fitted again on all {len(problem.dataset)} rows. "
+                f"The score is that of its {len(trial.report.outputs)} folds' models on rows they had not seen."
+            )
+            return replace(single, members=((again, 1.0),)), (note,)
+    else:
+        reason = "no candidate would be fitted in the time that is left"
+    single = build_single(field, trials, lambda trial: prices.of([trial]), limits)
+    return single, (
+        f"There was no fit on all rows ({reason}): the models of all folds predict. Choose a larger --budget.",
+    )
+
+
+def _drawn_in(limits: Limits, expected: Price, measured: Price) -> Limits:
+    """Limits for the parts, such that an artifact which costs as much more than its parts as this one keeps `limits`."""
+    return replace(
+        limits,
+        latency_ms=max(1e-6, 0.95 * limits.latency_ms - max(0.0, measured.latency_ms - expected.latency_ms)),
+        size_mb=max(1e-6, limits.size_mb - max(0.0, measured.size_mb - expected.size_mb)),
+    )
+
+
+def _broken(limits: Limits, price: Price) -> list[str]:
+    broken = [
+        f"{option} {limit:g} (the artifact's is {found:.3g})"
+        for option, limit, found in (
+            ("--max-latency-ms", limits.latency_ms, price.latency_ms),
+            ("--max-size-mb", limits.size_mb, price.size_mb),
+        )
+        if found > limit
+    ]
+    if not broken:
+        return []
+    return [
+        f"No candidate keeps {' and '.join(broken)}; the artifact holds the one that comes nearest. Raise the limit, or "
+        "search longer: cheaper candidates may turn up."
+    ]

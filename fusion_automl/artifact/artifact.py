@@ -14,6 +14,7 @@ from fusion_automl.artifact.manifest import Manifest
 from fusion_automl.data.conform import conform
 from fusion_automl.data.images import remember_images
 from fusion_automl.data.prepare import prepare_rows
+from fusion_automl.encoders.ngrams import remember_texts
 from fusion_automl.errors import DataError
 from fusion_automl.metrics import all_values
 from fusion_automl.store.node import Part, Ref
@@ -60,7 +61,7 @@ class Artifact:
         if not len(frame):
             return total
         outputs: dict[Ref, Any] = {}
-        with remember_images():
+        with remember_images(), remember_texts():
             for key in self.manifest.nodes:
                 part = self.parts[key]
                 made = part.apply([outputs[ref] for ref in part.node.inputs], frame)

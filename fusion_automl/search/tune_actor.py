@@ -16,6 +16,7 @@ from ray import tune
 from fusion_automl.candidate import Candidate
 from fusion_automl.data.images import remember_images
 from fusion_automl.deadline import Deadline
+from fusion_automl.encoders.ngrams import remember_texts
 from fusion_automl.evaluate import FoldResult
 from fusion_automl.search.ledger import Report
 from fusion_automl.search.trial import TrialRunner
@@ -40,6 +41,7 @@ class TrialActor(tune.Trainable):
         self._folds: Generator[FoldResult, None, Report] | None = None
         self._memory = ExitStack()
         self._memory.enter_context(remember_images())
+        self._memory.enter_context(remember_texts())
 
     def cleanup(self) -> None:
         self._memory.close()

@@ -35,6 +35,7 @@ def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
     import skops.io  # noqa: F401  # brings scikit-learn and torch; seconds that the first trial should not pay
 
     from fusion_automl.data.images import remember_images
+    from fusion_automl.encoders.ngrams import remember_texts
     from fusion_automl.search.trial import TrialRunner
 
     def say(**values: Any) -> None:
@@ -51,7 +52,7 @@ def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
         os._exit(0)  # nobody waits for the answer any more; a trial in flight has recorded nothing
 
     threading.Thread(target=listen, daemon=True).start()
-    with remember_images():
+    with remember_images(), remember_texts():
         while (line := inbox.get()) is not None:
             request = json.loads(line)
             candidate = Candidate.from_json(request["candidate"])

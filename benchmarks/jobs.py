@@ -45,13 +45,20 @@ class Job:
         return (self.system.name, self.case.name, self.seed, self.budget)
 
 
-def plan(systems: Sequence[System], cases: Sequence[Case], seeds: Sequence[int], budgets: Sequence[float]) -> list[Job]:
-    """All jobs, the systems side by side within a case; the first seed alone where a case is not repeated."""
+def plan(
+    systems: Sequence[System],
+    cases: Sequence[Case],
+    seeds: Sequence[int],
+    budgets: Sequence[float],
+    *,
+    all_seeds: bool = False,
+) -> list[Job]:
+    """All jobs, the systems side by side within a case; the first seed alone where a case is not to be repeated."""
     return [
         Job(system, case, seed, budget)
         for budget in budgets
         for case in cases
-        for seed in (seeds if case.repeat else seeds[:1])
+        for seed in (seeds if case.repeat or all_seeds else seeds[:1])
         for system in systems
     ]
 

@@ -19,7 +19,7 @@ MIXES: list[tuple[Modality, ...]] = [mix for size in range(1, 5) for mix in iter
 
 
 def test_the_names_are_those_of_the_files() -> None:
-    assert space_names() == ["classical", "default", "fast"]
+    assert space_names() == ["classical", "deep", "default", "fast", "fixed_fusion"]
     assert [read_space(name).name for name in space_names()] == space_names()
 
 

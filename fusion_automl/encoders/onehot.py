@@ -14,7 +14,7 @@ from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.state import load_state, save_state
-from fusion_automl.encoders.tabular import Numbers, TabularColumns, frequent_levels, level_counts
+from fusion_automl.encoders.tabular import Numbers, TabularColumns, frequent_levels, level_counts, look_up
 from fusion_automl.errors import OutOfTime, SpaceError
 
 SCALES = ("standard", "quantile")
@@ -83,8 +83,7 @@ class LevelColumns:
 
     def find(self, cells: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """The output column of each cell, `NOWHERE` for a row of zeros."""
-        found = (self.table.get(cell, self.other) for cell in cells)
-        return np.fromiter(found, dtype=np.int64, count=len(cells))
+        return look_up(cells, self.table, other=self.other, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

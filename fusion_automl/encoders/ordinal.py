@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.state import load_state, save_state
-from fusion_automl.encoders.tabular import TabularColumns, frequent_levels, level_counts
+from fusion_automl.encoders.tabular import TabularColumns, frequent_levels, level_counts, look_up
 from fusion_automl.errors import OutOfTime
 
 
@@ -64,17 +64,15 @@ class FittedOrdinal:
     shares: dict[str, dict[str, float]]
 
     def transform(self, frame: pd.DataFrame) -> npt.NDArray[np.float32]:
-        rows = len(frame)
-        encoded = np.empty((rows, len(self.names)), dtype=np.float32)
+        encoded = np.empty((len(frame), len(self.names)), dtype=np.float32)
         numbers = self.columns.numbers(frame)
         encoded[:, : numbers.shape[1]] = numbers
-        lookups: list[tuple[str, Mapping[str, float]]] = [
+        lookups: list[tuple[str, Mapping[Any, float]]] = [
             *zip(self.columns.category, self.codes, strict=True),
             *self.shares.items(),
         ]
         for index, (name, table) in enumerate(lookups, start=numbers.shape[1]):
-            found = (table.get(cell, 0) for cell in frame[name].to_numpy())
-            encoded[:, index] = np.fromiter(found, dtype=np.float32, count=rows)
+            encoded[:, index] = look_up(frame[name].to_numpy(), table, other=0, dtype=np.float32)
         return encoded
 
     def save(self, folder: Path) -> None:

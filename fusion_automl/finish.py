@@ -133,7 +133,8 @@ def _test_scores(artifact: Artifact, problem: Problem, test: TestRows | None) ->
     """Scores of the artifact as a user would load it, not of what is in memory."""
     if test is None or test[1] is None:
         return None
-    return all_values(problem.dataset.task, test[1], artifact.run(test[0]))
+    outputs = artifact.run(test[0])
+    return all_values(problem.dataset.task, test[1], outputs, outputs)
 
 
 def _evidence(evidence: Evidence, ensemble: Ensemble, preset: Preset) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from fusion_automl.ensemble.price import Limits
 from fusion_automl.errors import DataError, RunError, UserError
 from fusion_automl.evaluate import Problem
 from fusion_automl.finish import Result, finish
-from fusion_automl.metrics import METRICS, VALUES, default_metric, metric_for
+from fusion_automl.metrics import METRICS, VALUES, check_metric, default_metric, metric_for
 from fusion_automl.search.clock import DEFAULT_BUDGET, make_clock, parse_budget
 from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.plan import Listener, Plan
@@ -203,6 +203,7 @@ def _begin(
     num_folds = folds or choose_num_folds(len(dataset), settings["budget"])
     split = make_split(dataset, num_folds=num_folds, seed=seed)
     problem = Problem(dataset, split, metric_for(dataset.task, metric or usual), seed)
+    check_metric(problem.metric, dataset.task, dataset.y)
     settings = {**settings, "notes": [*prepared.notes, *([why] if why and not metric else [])]}
     write_problem(run, problem, settings)
     return _Job(problem, settings, settings["budget"])

@@ -1,4 +1,15 @@
-"""The table of metrics: each has its usual name and sign; only `Metric.score` is turned so that higher is better."""
+"""The table of metrics: each has its usual name and sign; only `Metric.score` is turned so that higher is better.
+
+A metric of one's own is named by where it lies, `package.module:function` or `path/to/file.py:function`:
+
+    def cost(y_true, y_pred):           # labels (classes) or values, one a row
+        return float(np.where(y_true == "bad", 5.0, 1.0)[y_true != y_pred].sum() / len(y_true))
+
+    cost.greater_is_better = False      # True unless said
+    cost.needs_probabilities = False    # False unless said; then y_pred is (rows, classes), classes in sorted order
+
+Every process of a search imports it by that name, so on a cluster it must lie where each machine finds it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl import measures
 from fusion_automl.component import unknown
+from fusion_automl.custom import full_name, load_function
 from fusion_automl.errors import UserError
 from fusion_automl.task import Task, TaskKind
 
@@ -22,12 +35,16 @@ VALUES: tuple[TaskKind, ...] = ("regression",)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A named measure; `value` has the usual sign and unit, `score` is always maximised."""
+    """A named measure; `value` has the usual sign and unit, `score` is always maximised.
+
+    A measure `of_labels` looks at which class has the largest prediction and at nothing else.
+    """
 
     name: str
     tasks: tuple[TaskKind, ...]
     greater_is_better: bool
     measure: Callable[[Targets, Floats], float]
+    of_labels: bool = False
 
     def value(self, y: Targets, predictions: Floats) -> float:
         """The measure in its usual sign for targets `(rows,)` and predictions `(rows, outputs)`."""
@@ -38,110 +55,26 @@ class Metric:
         return value if self.greater_is_better else -value
 
 
-def _auc(positive: npt.NDArray[np.bool_], scores: Floats) -> float:
-    """Area under the ROC curve from mid-ranks (Mann-Whitney U); nan where only one class is present."""
-    num_positive = int(positive.sum())
-    num_negative = len(positive) - num_positive
-    if num_positive == 0 or num_negative == 0:
-        return float("nan")
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    counts = np.diff(np.r_[starts, len(ordered)])
-    ranks = np.repeat(starts + (counts + 1) / 2, counts)
-    rank_sum = float(ranks[positive[order]].sum())
-    return (rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative)
-
-
-def roc_auc(y: Targets, p: Floats) -> float:
-    """Binary: class 1 against class 0. Multiclass: one against the rest, unweighted mean over the classes present."""
-    if p.shape[1] == 2:
-        return _auc(y == 1, p[:, 1])
-    return float(np.nanmean([_auc(y == code, p[:, code]) for code in range(p.shape[1])]))
-
-
-def log_loss(y: Targets, p: Floats) -> float:
-    chosen = np.clip(p[np.arange(len(y)), y.astype(np.int64)], 1e-15, 1.0)
-    return float(-np.log(chosen).mean())
-
-
-def accuracy(y: Targets, p: Floats) -> float:
-    return float((p.argmax(axis=1) == y).mean())
-
-
-def balanced_accuracy(y: Targets, p: Floats) -> float:
-    hit = p.argmax(axis=1) == y
-    return float(np.mean([hit[y == code].mean() for code in np.unique(y)]))
-
-
-def _f1(y: Targets, p: Floats, codes: range) -> float:
-    """Mean F1 over `codes`; classes that are neither present nor predicted are left out, as in scikit-learn."""
-    chosen = p.argmax(axis=1)
-    scores = []
-    for code in codes:
-        both = float(((chosen == code) & (y == code)).sum())
-        total = float((chosen == code).sum() + (y == code).sum())
-        if total:
-            scores.append(2 * both / total)
-    return float(np.mean(scores)) if scores else 0.0
-
-
-def f1(y: Targets, p: Floats) -> float:
-    """F1 of class 1 (the second of `Task.classes`)."""
-    return _f1(y, p, range(1, 2))
-
-
-def f1_macro(y: Targets, p: Floats) -> float:
-    return _f1(y, p, range(p.shape[1]))
-
-
-def brier(y: Targets, p: Floats) -> float:
-    """Mean squared distance of the probability vector to the one-hot truth, halved so that binary reads as usual."""
-    return float(((p - np.eye(p.shape[1])[y.astype(np.int64)]) ** 2).sum(axis=1).mean() / 2)
-
-
-def mae(y: Targets, p: Floats) -> float:
-    return float(np.abs(y - p[:, 0]).mean())
-
-
-def mse(y: Targets, p: Floats) -> float:
-    return float(((y - p[:, 0]) ** 2).mean())
-
-
-def rmse(y: Targets, p: Floats) -> float:
-    return float(np.sqrt(mse(y, p)))
-
-
-def r2(y: Targets, p: Floats) -> float:
-    spread = float(((y - y.mean()) ** 2).sum())
-    return 1.0 - float(((y - p[:, 0]) ** 2).sum()) / spread if spread else float("nan")
-
-
-def mape(y: Targets, p: Floats) -> float:
-    """Mean absolute error as a share of the true value (0.1 is 10 %)."""
-    return float((np.abs(y - p[:, 0]) / np.maximum(np.abs(y), np.finfo(np.float64).eps)).mean())
-
-
-def median_ae(y: Targets, p: Floats) -> float:
-    return float(np.median(np.abs(y - p[:, 0])))
-
-
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("roc_auc", CLASSES, True, roc_auc),
-        Metric("accuracy", CLASSES, True, accuracy),
-        Metric("balanced_accuracy", CLASSES, True, balanced_accuracy),
-        Metric("f1", ("binary",), True, f1),
-        Metric("f1_macro", CLASSES, True, f1_macro),
-        Metric("log_loss", CLASSES, False, log_loss),
-        Metric("brier", CLASSES, False, brier),
-        Metric("rmse", VALUES, False, rmse),
-        Metric("mae", VALUES, False, mae),
-        Metric("mse", VALUES, False, mse),
-        Metric("median_ae", VALUES, False, median_ae),
-        Metric("mape", VALUES, False, mape),
-        Metric("r2", VALUES, True, r2),
+        Metric("roc_auc", CLASSES, True, measures.roc_auc),
+        Metric("average_precision", CLASSES, True, measures.average_precision),
+        Metric("accuracy", CLASSES, True, measures.accuracy, of_labels=True),
+        Metric("balanced_accuracy", CLASSES, True, measures.balanced_accuracy, of_labels=True),
+        Metric("f1", ("binary",), True, measures.f1, of_labels=True),
+        Metric("f1_macro", CLASSES, True, measures.f1_macro, of_labels=True),
+        Metric("mcc", CLASSES, True, measures.mcc, of_labels=True),
+        Metric("quadratic_kappa", CLASSES, True, measures.quadratic_kappa, of_labels=True),
+        Metric("log_loss", CLASSES, False, measures.log_loss),
+        Metric("brier", CLASSES, False, measures.brier),
+        Metric("rmse", VALUES, False, measures.rmse),
+        Metric("mae", VALUES, False, measures.mae),
+        Metric("mse", VALUES, False, measures.mse),
+        Metric("rmsle", VALUES, False, measures.rmsle),
+        Metric("median_ae", VALUES, False, measures.median_ae),
+        Metric("mape", VALUES, False, measures.mape),
+        Metric("r2", VALUES, True, measures.r2),
     )
 }
 DEFAULTS: dict[TaskKind, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "rmse"}
@@ -166,15 +99,62 @@ def default_metric(task: Task, y: Targets) -> tuple[str, str]:
 
 
 def metric_for(task: Task, name: str) -> Metric:
-    """The metric called `name`. Raises UserError where name and task do not go together."""
+    """The metric called `name`, or the function that it leads to. Raises UserError where name and task do not fit."""
+    if ":" in name:
+        return _custom(task, name)
     fitting = [metric.name for metric in METRICS.values() if task.kind in metric.tasks]
     if name not in METRICS:
-        raise UserError(f"--metric: {unknown('metric', name, fitting)}")
+        raise UserError(
+            f"--metric: {unknown('metric', name, fitting)} A function of yours is named package.module:function or "
+            "path/to/file.py:function."
+        )
     if name not in fitting:
         raise UserError(f"--metric: '{name}' does not fit a {task.kind} target. Choose one of {', '.join(fitting)}.")
     return METRICS[name]
 
 
-def all_values(task: Task, y: Targets, predictions: Floats) -> dict[str, float]:
-    """Every metric of the task by its usual name and sign."""
-    return {m.name: m.value(y, predictions) for m in METRICS.values() if task.kind in m.tasks}
+def check_metric(metric: Metric, task: Task, y: Targets) -> None:
+    """Tries a metric on these targets with a poor prediction. Raises UserError where it gives no finite number."""
+    other = np.roll(y, 1)
+    poor = other[:, None].astype(np.float64)
+    if task.is_classification:
+        poor = 0.5 / task.num_outputs + 0.5 * np.eye(task.num_outputs)[other]
+    value = metric.value(y, poor)
+    if not np.isfinite(value):
+        raise UserError(
+            f"--metric: '{metric.name}' is {value} for predictions of '{task.target}'; expected a finite number. "
+            "Choose another metric."
+        )
+
+
+def all_values(
+    task: Task, y: Targets, predictions: Floats, decided: Floats, *, extra: Metric | None = None
+) -> dict[str, float]:
+    """Every metric of the task, and `extra`, by its usual name and sign.
+
+    Metrics of labels look at the largest of `decided`, the others at `predictions`, both `(rows, outputs)`.
+    """
+    wanted = {metric.name: metric for metric in METRICS.values() if task.kind in metric.tasks}
+    if extra:
+        wanted[extra.name] = extra
+    return {name: m.value(y, decided if m.of_labels else predictions) for name, m in wanted.items()}
+
+
+def _custom(task: Task, name: str) -> Metric:
+    """The user's function as a metric of the task."""
+    function = load_function(name, where="--metric")
+    classes = np.array(task.classes)
+    of_labels = task.is_classification and not getattr(function, "needs_probabilities", False)
+
+    def measure(y: Targets, predictions: Floats) -> float:
+        true = classes[y.astype(np.int64)] if task.is_classification else y
+        found = predictions if task.is_classification else predictions[:, 0]
+        try:
+            return float(function(true, classes[predictions.argmax(axis=1)] if of_labels else found))
+        except Exception as error:  # whatever the user's own code raises, or a value that is no number
+            raise UserError(
+                f"--metric: {name} failed on {len(y)} rows with {type(error).__name__}: {error}. Expected a number for "
+                f"the true {'labels' if task.is_classification else 'values'} and what is predicted for them."
+            ) from error
+
+    return Metric(full_name(name), (task.kind,), bool(getattr(function, "greater_is_better", True)), measure, of_labels)

@@ -43,7 +43,8 @@ class Artifact:
         frame, y = prepare_rows(data, self.manifest.schema, task, where="DATA")
         if y is None or not len(y):
             raise DataError(f"DATA: to evaluate, rows with the target column '{task.target}' are needed; found none.")
-        return all_values(task, y, self.run(frame))
+        outputs = self.run(frame)
+        return all_values(task, y, outputs, outputs)
 
     def probabilities(self, data: Any) -> Floats:
         """`(rows, outputs)` for anything that `fit` accepts as data: class probabilities, or one column of values."""

@@ -37,12 +37,17 @@ def usual(metric: str, score: float | None) -> str:
     """A score (higher is better) as its metric is usually read: an error of 3 is shown as 3, not -3."""
     if score is None:
         return "-"
-    value = score if METRICS[metric].greater_is_better else -score
+    value = -score if _is_error(metric) else score
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def direction(metric: str) -> str:
-    return "higher is better" if METRICS[metric].greater_is_better else "lower is better"
+    return "lower is better" if _is_error(metric) else "higher is better"
+
+
+def _is_error(metric: str) -> bool:
+    """Whether smaller is better; not of a metric of the user's own, whose code is not run to show its score."""
+    return metric in METRICS and not METRICS[metric].greater_is_better
 
 
 def _plain(value: float | None) -> str:
@@ -93,7 +98,7 @@ def summary(result: Mapping[str, Any]) -> None:
     )
     for reason in result["failures"]:
         line(f"failed: {reason}")
-    what = "ensemble" if result["preset"] == "best-quality" else "one model"
+    what = "ensemble" if result["preset"] == "best-quality" else "one candidate"
     line(
         f"\n{what:16} {metric} {usual(metric, result['score'])}  (on rows that did not choose it; {direction(metric)});"
         f" {_plain(result['latency_ms'])} ms for one row, {_plain(result['size_mb'])} MB"
@@ -124,7 +129,7 @@ def summary(result: Mapping[str, Any]) -> None:
 
 def _verdict(gain: Mapping[str, Any], metric: str, what: str) -> str:
     values = [gain["value"], *gain["ci95"]]
-    if not METRICS[metric].greater_is_better:  # a gain in score is a smaller error
+    if _is_error(metric):  # a gain in score is a smaller error
         values = [-gain["value"], *(-bound for bound in reversed(gain["ci95"]))]
     value, low, high = values
     if gain["p_value"] is None or gain["p_value"] > 0.05:

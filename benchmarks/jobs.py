@@ -83,9 +83,16 @@ def run_all(jobs: Iterable[Job], out: Path, *, data: Path, venvs: Path) -> Itera
             continue
         work.mkdir(parents=True, exist_ok=True)
         line = run_job(job, work, data=data, venvs=venvs)
-        with out.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        _append(out, json.dumps(line))
         yield line
+
+
+def _append(path: Path, text: str) -> None:
+    """Adds a line, on a line of its own also behind one that a kill cut short."""
+    with path.open("a+b") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        cut = file.read(1) not in (b"", b"\n")
+        file.write(("\n" if cut else "").encode() + text.encode() + b"\n")
 
 
 def run_job(job: Job, work: Path, *, data: Path, venvs: Path) -> dict[str, Any]:
@@ -102,14 +109,17 @@ def run_job(job: Job, work: Path, *, data: Path, venvs: Path) -> dict[str, Any]:
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
     }
     try:
-        fit, told = _stage("fit", job, folder, work / f"{name}.fit.log", venvs, PATIENCE * job.budget + 300)
+        log = work / f"{name}.fit.log"
+        fit, told = _stage("fit", job, folder, log, venvs, PATIENCE * job.budget + 300)
         line |= {"seconds": fit.seconds, "call_seconds": told.get("seconds"), "peak_bytes": fit.peak_bytes}
-        if fit.code == 0:
-            predict, told = _stage("predict", job, folder, work / f"{name}.predict.log", venvs, PREDICT_SECONDS)
-            line |= told | {"predict_peak_bytes": predict.peak_bytes}
-            if predict.code == 0:
-                return line | {"scores": scores(job.case, folder / "predictions.npz", *rows)}
-        return line | {"scores": None, "reason": _last_words(work, name)}
+        if fit.code:
+            return line | {"scores": None, "reason": _reason(fit, log)}
+        log = work / f"{name}.predict.log"
+        predict, told = _stage("predict", job, folder, log, venvs, PREDICT_SECONDS)
+        line |= {"predict_peak_bytes": predict.peak_bytes}
+        if predict.code:
+            return line | {"scores": None, "reason": _reason(predict, log)}
+        return line | told | {"scores": scores(job.case, folder / "predictions.npz", *rows)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -138,12 +148,12 @@ def flatten(frame: pd.DataFrame, images: Sequence[str], size: int) -> pd.DataFra
 
 
 def scores(case: Case, predictions: Path, train: Path, test: Path) -> dict[str, float]:
-    """Every metric of the case's task for the predictions that a peer left."""
+    """Every metric of the case's task for the predictions that a peer left; its label is the most probable class."""
     columns = [pd.read_parquet(path, columns=[case.target])[case.target] for path in (train, test)]
     task = infer_task(columns[0], case.target, kind=case.task)
     with np.load(predictions) as left:
         found = in_order(task, left["predictions"], [str(label) for label in left["classes"]])
-    return all_values(task, encode_target(columns[1], task, where=str(test)), found)
+    return all_values(task, encode_target(columns[1], task, where=str(test)), found, found)
 
 
 def in_order(task: Task, predictions: npt.NDArray[np.float64], classes: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -175,19 +185,18 @@ def _words(job: Job, rows: tuple[Path, Path], folder: Path) -> dict[str, Any]:
 def _stage(
     stage: str, job: Job, folder: Path, log: Path, venvs: Path, limit_seconds: float
 ) -> tuple[Run, dict[str, Any]]:
-    """Runs a peer's script; how it ended, and its last line where that is JSON."""
+    """Runs a peer's script; how it ended, and the figures that it told where it came to its end."""
     command = [str(job.system.python(venvs)), str(PEERS / job.system.script), stage, str(folder / "job.json")]
     # No hub is asked for weights: what is on the machine is what all have.
     run = measure(command, log=log, limit_seconds=limit_seconds, cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    lines = log.read_text(errors="replace").strip().splitlines()
-    try:
-        return run, json.loads(lines[-1]) if run.code == 0 else {}
-    except (IndexError, json.JSONDecodeError):
-        return run, {}
+    # Ray's workers may still have something to say after the script's last line.
+    told = [text for text in log.read_text(errors="replace").splitlines() if text.startswith('{"')]
+    return run, json.loads(told[-1]) if run.code == 0 and told else {}
 
 
-def _last_words(work: Path, name: str) -> str:
-    """The last line of the last log: what an exception says of itself."""
-    logs = [path for stage in ("predict", "fit") if (path := work / f"{name}.{stage}.log").exists()]
-    words = logs[0].read_text(errors="replace").strip().splitlines()
-    return words[-1][-300:] if words else "it said nothing"
+def _reason(run: Run, log: Path) -> str:
+    """Why a stage left nothing: that it was ended, or its last line, which is what an exception says of itself."""
+    if run.timed_out:
+        return f"ended after {run.seconds:.0f} s"
+    words = log.read_text(errors="replace").strip().splitlines()
+    return words[-1][-300:] if words else f"it said nothing and left with code {run.code}"

@@ -28,7 +28,7 @@ from fusion_automl.task import Task
 
 PATIENCE = 3.0
 """A fit that takes more than so many budgets, and five minutes, is ended."""
-PREDICT_SECONDS = 900.0
+PREDICT_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from cases import DATA
 
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.prepare import prepare
@@ -45,7 +45,6 @@ from fusion_automl.search.space import LocalSpace, component
 from fusion_automl.store.disk import Store
 from fusion_automl.target import is_skewed
 
-DATA = Path(os.environ.get("FUSION_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DRAWS_PER_MODEL = 3
 SECONDS_PER_CANDIDATE = 60.0
 SIZE = 16

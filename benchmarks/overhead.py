@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cases import DATA
+
 from fusion_automl import fit
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
@@ -26,8 +28,6 @@ from fusion_automl.evaluate import evaluate
 from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.problem import read_problem
 from fusion_automl.store.disk import Store
-
-DATA = Path(os.environ.get("FUSION_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 class Stopwatch:

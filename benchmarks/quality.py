@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,20 +18,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from cases import DATA
 
 from fusion_automl import fit
 from fusion_automl.artifact.artifact import Artifact
+from fusion_automl.assemble import make_manifest
 from fusion_automl.data.prepare import prepare_rows
 from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.ensemble.field import make_field
 from fusion_automl.evidence.gains import is_classical, is_deep, is_fused, modalities_of
-from fusion_automl.assemble import make_manifest
-from fusion_automl.metrics import METRICS, all_values
+from fusion_automl.metrics import METRICS
 from fusion_automl.search.ledger import Ledger, Trial
 from fusion_automl.search.problem import read_problem
 from fusion_automl.store.disk import Store
-
-DATA = Path(os.environ.get("FUSION_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def run_case(case: Case, budget: float, data: Path, out: Path) -> dict[str, Any]
             return None
         manifest = make_manifest(problem, store, Ensemble(((trial, 1.0),), 0.0, np.empty(0)))
         artifact = Artifact(manifest, {key: store.part(key) for key in manifest.nodes})
-        return all_values(problem.dataset.task, y, artifact.run(frame))[case.metric]
+        return METRICS[case.metric].value(y, artifact.run(frame))
 
     ranked = make_field(problem, ledger).trials
 
@@ -86,7 +84,7 @@ def run_case(case: Case, budget: float, data: Path, out: Path) -> dict[str, Any]
         "best deep": score(best(is_deep)),
         "best classical": score(best(is_classical)),
         "best fused": score(best(is_fused)),
-        "LightGBM": peer(train, test, case, problem.dataset.task.kind)[case.metric],
+        "LightGBM": peer(train, test, case, problem.dataset.task.kind),
         "seconds": seconds,
         "trials": result.summary["num_trials"],
         "by modality": {
@@ -100,7 +98,7 @@ def run_case(case: Case, budget: float, data: Path, out: Path) -> dict[str, Any]
     return row
 
 
-def peer(train: Path, test: Path, case: Case, kind: str) -> dict[str, float]:
+def peer(train: Path, test: Path, case: Case, kind: str) -> float:
     """LightGBM with defaults on the columns, TF-IDF of texts and 28 x 28 grey pixels of images."""
     import lightgbm
     import scipy.sparse
@@ -135,9 +133,9 @@ def peer(train: Path, test: Path, case: Case, kind: str) -> dict[str, float]:
     y, y_test = (encode_target(table[case.target], task, where="peer") for table in tables)
     if kind == "regression":
         model = lightgbm.LGBMRegressor(verbose=-1).fit(X, y)
-        return all_values(task, y_test, model.predict(X_test)[:, None])
+        return METRICS[case.metric].value(y_test, model.predict(X_test)[:, None])
     model = lightgbm.LGBMClassifier(verbose=-1).fit(X, y)
-    return all_values(task, y_test, model.predict_proba(X_test))
+    return METRICS[case.metric].value(y_test, model.predict_proba(X_test))
 
 
 def main() -> None:

@@ -151,11 +151,11 @@ def _one_model(
 
 
 def _drawn_in(limits: Limits, expected: Price, measured: Price) -> Limits:
-    """Limits for the parts, such that an artifact which costs as much more than its parts as this one keeps `limits`."""
+    """Limits for the parts, such that an artifact which costs as many times its parts as this one keeps `limits`."""
     return replace(
         limits,
-        latency_ms=max(1e-6, 0.95 * limits.latency_ms - max(0.0, measured.latency_ms - expected.latency_ms)),
-        size_mb=max(1e-6, limits.size_mb - max(0.0, measured.size_mb - expected.size_mb)),
+        latency_ms=limits.latency_ms * min(1.0, 0.95 * expected.latency_ms / measured.latency_ms),
+        size_mb=limits.size_mb * min(1.0, expected.size_mb / measured.size_mb),
     )
 
 

@@ -53,6 +53,14 @@ def test_a_regressor_in_a_pipeline_over_numpy() -> None:
     assert model.score(features[100:], y[100:]) > 0.7
 
 
+def test_a_preset_and_limits_reach_the_search() -> None:
+    model = FusionClassifier(**QUICK, preset="fast-inference", max_size_mb=50.0).fit(X, LABELS)
+    assert clone(model).get_params()["max_size_mb"] == 50.0
+    assert model.result_.summary["preset"] == "fast-inference"
+    assert [len(member.outputs) for member in model.artifact_.manifest.members] == [1]
+    assert model.score(X, LABELS) > 0.8
+
+
 def test_a_target_of_another_length_is_refused() -> None:
     with pytest.raises(DataError, match="X has 120 rows and y has 5; they must be equally many"):
         FusionClassifier(**QUICK).fit(X, LABELS[:5])

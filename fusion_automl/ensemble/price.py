@@ -12,6 +12,7 @@ import numpy as np
 from fusion_automl.errors import UserError
 from fusion_automl.search.ledger import Trial
 from fusion_automl.store.disk import Store
+from fusion_automl.store.node import Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Prices:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._nodes: dict[str, frozenset[str]] = {}
+        self._nodes: dict[tuple[Ref, ...], frozenset[str]] = {}
         self._costs: dict[str, Any] = {}
 
     def of(self, trials: Sequence[Trial]) -> Price:
@@ -68,10 +69,10 @@ class Prices:
 
     def _needed(self, trial: Trial) -> frozenset[str]:
         """The nodes that predicting needs; a trial fits more, such as those that only teach its combiner."""
-        key = trial.report.key
-        if key not in self._nodes:
-            self._nodes[key] = frozenset(self._store.ancestry([ref.node for ref in trial.report.outputs]))
-        return self._nodes[key]
+        outputs = trial.report.outputs  # not the key: a trial fitted again has the same one
+        if outputs not in self._nodes:
+            self._nodes[outputs] = frozenset(self._store.ancestry([ref.node for ref in outputs]))
+        return self._nodes[outputs]
 
     def _sum(self, nodes: Iterable[str]) -> Price:
         costs = np.zeros(3) + sum((self._cost(node) for node in nodes), start=np.zeros(3))

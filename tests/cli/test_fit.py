@@ -88,6 +88,9 @@ def test_the_json_of_fit_keeps_its_contract(summary: dict[str, Any], place: Path
     assert "baseline" not in {member["fusion"] for member in summary["members"]}
     assert 0 <= summary["overhead_fraction"] <= 1
     assert summary["store"]["misses"] > 0 and summary["store"]["hits"] > 0
+    assert summary["preset"] == "best-quality" and summary["latency_ms"] > 0
+    size = sum(path.stat().st_size for path in (place / "run" / "artifact").rglob("*") if path.is_file())
+    assert summary["size_mb"] == pytest.approx(size / 1e6)
     assert {"key", "family", "score"} <= set(summary["best_single"]) and summary["best_deep"] is None
     assert {"value", "ci95", "p_value", "test"} == set(summary["ensemble_gain"])
     assert sum(member["weight"] for member in summary["members"]) == pytest.approx(1)
@@ -118,6 +121,33 @@ def test_leaderboard_lists_every_trial_best_first(summary: dict[str, Any], place
     scores = [trial["score"] for trial in trials if trial["status"] == "done"]
     assert scores == sorted(scores, reverse=True)
     assert "by roc_auc (higher is better)" in done.stderr and "logistic" in done.stderr
+
+
+def test_the_pareto_front_leaves_out_what_is_worse_slower_and_larger(summary: dict[str, Any], place: Path) -> None:
+    everything = json.loads(_run("leaderboard", place / "run", "--json").stdout)["trials"]
+    front = json.loads(_run("leaderboard", place / "run", "--pareto", "--json").stdout)["trials"]
+    assert [row["key"] for row in front] == [row["key"] for row in everything if row["pareto"]]
+    assert everything[0]["pareto"] and 0 < len(front) <= 7
+    best = everything[0]
+    for row in everything[1:]:
+        beaten = best["score"] > row["score"] and best["latency_ms"] < row["latency_ms"]
+        assert not (row["pareto"] and beaten and best["size_mb"] <= row["size_mb"])
+
+
+def test_one_model_on_all_rows_then_limits_that_nothing_keeps(place: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ("--preset", "fast-inference", "--budget", "60s", "--max-trials", 3, "--test", place / "test.parquet")
+    done = _run(*_fit_words(place, run, *words), "--json")
+    summary = json.loads(done.stdout)
+    assert (summary["preset"], len(summary["members"])) == ("fast-inference", 1)
+    assert summary["test"]["roc_auc"] > 0.7 and summary["ensemble_gain"] is None
+    assert "fitted again on all 160 rows" in done.stderr
+    manifest = json.loads((run / "artifact" / "manifest.json").read_text())
+    assert [len(member["outputs"]) for member in manifest["members"]] == [1] and len(manifest["nodes"]) <= 5
+    again = _run("fit", "--resume", "--out", run, "--preset", "best-quality", "--max-latency-ms", 0.001, "--json")
+    summary = json.loads(again.stdout)
+    assert len(summary["members"]) == 1 and summary["latency_ms"] > 0.001
+    assert "No candidate keeps --max-latency-ms 0.001" in again.stderr
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
@@ -207,6 +237,11 @@ def test_kill_9_loses_only_the_trial_in_flight(place: Path, tmp_path: Path) -> N
         (["{train}", "--target", "bought", "--space", "defualt"], "Did you mean 'default'"),
         (["{train}", "--target", "bought", "--folds", "0"], "--folds: got 0"),
         (["{train}", "--target", "bought", "--engine", "sparks"], "--engine: unknown engine 'sparks'"),
+        (
+            ["{train}", "--target", "bought", "--preset", "fast"],
+            "--preset: unknown preset 'fast'. Known: best-quality",
+        ),
+        (["{train}", "--target", "bought", "--max-size-mb", "0"], "--max-size-mb: got 0, expected megabytes"),
         (["{train}"], "needs DATA and --target"),
         (["--resume"], "--resume: needs --out"),
     ],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Schema
-from fusion_automl.data.split import Fold, choose_num_folds, folds_from_table, make_split, split_table
+from fusion_automl.data.split import Fold, choose_num_folds, folds_from_table, make_split, split_table, whole_fold
 from fusion_automl.errors import DataError
 from fusion_automl.task import Task
 
@@ -171,3 +171,17 @@ def test_a_split_comes_back_from_its_table(times: Any) -> None:
         for part in ("train", "valid", "fit", "holdout"):
             found = getattr(after, part)
             assert found.dtype == np.int64 and found.tolist() == getattr(before, part).tolist()
+
+
+def test_the_whole_fold_learns_from_every_row_and_holds_out_as_the_folds_do() -> None:
+    y = np.repeat([0, 1], [50, 20])
+    plain = whole_fold(dataset(y), seed=3)
+    assert plain.train.tolist() == list(range(70))
+    assert sorted([*plain.fit, *plain.holdout]) == plain.train.tolist()
+    assert np.bincount(y[plain.holdout]).tolist() == [7, 3]
+    groups = np.arange(70) // 5
+    grouped = whole_fold(dataset(y, groups=groups), seed=3)
+    assert not set(groups[grouped.fit]) & set(groups[grouped.holdout])
+    times = np.arange(70)[::-1]
+    in_time = whole_fold(dataset(y, times=times), seed=3)
+    assert len(in_time.holdout) == 10 and times[in_time.holdout].min() > times[in_time.fit].max()

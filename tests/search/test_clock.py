@@ -24,3 +24,8 @@ def test_the_reserve_is_an_eighth_within_bounds() -> None:
     assert make_clock(2).reserve == 1
     assert make_clock(36_000).reserve == 300
     assert make_clock(100).max_seconds_per_trial < 50
+
+
+def test_a_refit_has_time_of_its_own() -> None:
+    assert make_clock(100, refit=True).reserve == pytest.approx(24)
+    assert make_clock(2, refit=True).reserve == 1

@@ -252,4 +252,4 @@ def test_a_bayesian_average_of_values_tells_their_deviation(tmp_path: Path) -> N
     deviation = store.read(Ref(result.output.node, "deviation"), problem.folds[0].valid)
     error = np.abs(result.predictions - problem.dataset.y[problem.folds[0].valid][:, None])
     assert deviation.shape == (30, 1)
-    assert 0.5 < (error < deviation).mean() < 0.9  # 0.68 of a Gaussian
+    assert 0.5 <= (error < deviation).mean() <= 0.95  # 0.68 of a Gaussian, and 30 rows

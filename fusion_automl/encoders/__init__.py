@@ -41,7 +41,8 @@ class Encoder(Protocol):
     modality: ClassVar[Modality]
     requires: ClassVar[tuple[str, ...]]
     learns: ClassVar[bool] = True
-    """False where it is the same whatever the rows: then it is fitted once a dataset instead of once a fold."""
+    """False where it is the same whatever the rows: then it is fitted once a dataset instead of once a fold. Such an encoder
+    has a field `components`: above 0, each fold learns so many principal components of its matrix."""
 
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedEncoder:
         """Learns from the training rows in `data` (never from `data.y`)."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class ImageEmbedding:
     """The embedding of each image column, side by side; zeros for a missing image, else of length 1 if `normalize`.
 
-    `checkpoint` is a local folder or a name on the hub.
+    `checkpoint` is a local folder or a name on the hub; `components` > 0 is for the bench, which projects the whole on so
+    many principal components.
     """
 
     modality: ClassVar[Modality] = "image"
@@ -34,6 +35,7 @@ class ImageEmbedding:
 
     checkpoint: str = "microsoft/resnet-18"
     normalize: bool = False
+    components: int = 0
 
     @classmethod
     def obstacle(cls, checkpoint: str) -> str:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class TextEmbedding:
     """The embedding of each text column, side by side; zeros for a missing text, else of length 1 if `normalize`.
 
-    `checkpoint` is `minilm`, a local folder, or a name on the hub; `max_length` cuts texts, in tokens.
+    `checkpoint` is `minilm`, a local folder, or a name on the hub; `max_length` cuts texts, in tokens;
+    `components` > 0 is for the bench, which projects the whole on so many principal components.
     """
 
     modality: ClassVar[Modality] = "text"
@@ -36,10 +37,14 @@ class TextEmbedding:
     checkpoint: str = pretrained.MINILM
     max_length: int = 128
     normalize: bool = True
+    components: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_length < 3:
-            raise SpaceError(f"[encoders.text_embedding]: max_length must be >= 3, got {self.max_length}.")
+        if self.max_length < 3 or self.components < 0:
+            raise SpaceError(
+                "[encoders.text_embedding]: max_length must be >= 3 and components >= 0, "
+                f"got {self.max_length} and {self.components}."
+            )
 
     @classmethod
     def obstacle(cls, checkpoint: str) -> str:

@@ -61,8 +61,15 @@ class Bench:
 
     def encode(self, spec: Spec) -> Ref:
         """The matrix of an encoder for all rows."""
-        learns = getattr(component_class(ENCODERS, spec.name, where="encoder"), "learns", True)
-        return Ref(self._encode("encoders", ENCODERS, spec, self.fold.train if learns else self._all_rows()), "matrix")
+        encoder = build(ENCODERS, spec, where="encoder")
+        if getattr(encoder, "learns", True):
+            return Ref(self._encode("encoders", ENCODERS, spec, self.fold.train), "matrix")
+        # What learns nothing is the same in every fold; its principal components are not.
+        whole = Spec.of(spec.name, **{name: value for name, value in spec.params if name != "components"})
+        matrix = Ref(self._encode("encoders", ENCODERS, whole, self._all_rows()), "matrix")
+        if not encoder.components:
+            return matrix
+        return self.reduce(Spec.of("pca", components=encoder.components), [matrix], learn_from="train")
 
     def _encode(self, name: str, table: Table, spec: Spec, rows: Rows) -> str:
         node = Node(name, spec, self._rows_id(rows))

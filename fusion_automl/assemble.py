@@ -26,9 +26,10 @@ from fusion_automl.store.disk import Store, bytes_in
 Preset = Literal["best-quality", "fast-inference"]
 PRESETS: tuple[Preset, ...] = ("best-quality", "fast-inference")
 
-MAX_ATTEMPTS = 3
-"""An artifact costs somewhat more than its parts; limits that it breaks are drawn in by that much, so often at the most."""
-MEASURED_ROWS = 11
+MAX_ATTEMPTS = 4
+"""An artifact costs somewhat more than its parts; limits that it breaks are drawn in by that much, and at the last attempt
+so far that only the cheapest candidate is left."""
+MEASURED_ROWS = 21
 MEASURED_SECONDS = 1.0
 """More than that is not spent on measuring one row at a time."""
 REFIT_PATIENCE = 1.5
@@ -77,7 +78,7 @@ def assemble(
         price = measure(artifact, problem, folder, row_seconds=expected.row_seconds)
         if limits.keep(price) or not within.keep(expected) or attempt == MAX_ATTEMPTS or deadline.passed():
             break
-        within = _drawn_in(limits, expected, price)
+        within = _drawn_in(limits, expected, price, last=attempt == MAX_ATTEMPTS - 1)
     return Winner(ensemble, artifact, price, (*notes, *_broken(limits, price)))
 
 
@@ -150,13 +151,13 @@ def _one_model(
     )
 
 
-def _drawn_in(limits: Limits, expected: Price, measured: Price) -> Limits:
+def _drawn_in(limits: Limits, expected: Price, measured: Price, *, last: bool) -> Limits:
     """Limits for the parts, such that an artifact which costs as many times its parts as this one keeps `limits`."""
-    return replace(
-        limits,
-        latency_ms=limits.latency_ms * min(1.0, 0.95 * expected.latency_ms / measured.latency_ms),
-        size_mb=limits.size_mb * min(1.0, expected.size_mb / measured.size_mb),
-    )
+    latency = 0.95 * expected.latency_ms / measured.latency_ms
+    size = expected.size_mb / measured.size_mb
+    if last:
+        latency = size = 1e-6
+    return replace(limits, latency_ms=limits.latency_ms * min(1.0, latency), size_mb=limits.size_mb * min(1.0, size))
 
 
 def _broken(limits: Limits, price: Price) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fusion_automl.backbones.fitted import Design, FittedNet, Shape, fit_net
 from fusion_automl.backbones.recipe import Recipe
+from fusion_automl.backbones.table_words import TableWords
 from fusion_automl.backbones.vocabulary import TextReader
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Modality
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TextCNN:
-    """`max_width` is the widest window in words (windows start at 2); `max_length` cuts texts, in words."""
+    """`max_width` is the widest window in words (windows start at 2); `max_length` cuts texts, in words. With `table` the
+    cells of the table are read as words before them."""
 
     modality: ClassVar[Modality] = "text"
     requires: ClassVar[tuple[str, ...]] = ()
@@ -34,11 +36,14 @@ class TextCNN:
     num_filters: int = 100
     max_width: int = 5
     max_length: int = 200
+    table: bool = False
 
     def design(self, data: Dataset) -> Design:
         from fusion_automl.backbones.nets.text import WordDropout
 
-        reader = TextReader.fit(data.frame, data.schema.of_modality("text"), max_length=self.max_length)
+        table = TableWords.fit(data) if self.table else None
+        columns = data.schema.of_modality("text")
+        reader = TextReader.fit(data.frame, columns, max_length=self.max_length, table=table)
         return Design(
             reader,
             {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fusion_automl.backbones.fitted import Design, FittedNet, Shape, fit_net
 from fusion_automl.backbones.recipe import Recipe
+from fusion_automl.backbones.table_words import TableWords
 from fusion_automl.backbones.vocabulary import TextReader
 from fusion_automl.component import unknown
 from fusion_automl.data.dataset import Dataset
@@ -22,7 +23,8 @@ CELLS = ("lstm", "gru")
 
 @dataclass(frozen=True, slots=True)
 class TextRNN:
-    """`cell` is `lstm` or `gru`; `max_length` cuts texts, in words."""
+    """`cell` is `lstm` or `gru`; `max_length` cuts texts, in words. With `table` the cells of the table are read as words
+    before them."""
 
     modality: ClassVar[Modality] = "text"
     requires: ClassVar[tuple[str, ...]] = ()
@@ -38,6 +40,7 @@ class TextRNN:
     word_size: int = 100
     hidden_size: int = 64
     max_length: int = 150
+    table: bool = False
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
@@ -46,7 +49,9 @@ class TextRNN:
     def design(self, data: Dataset) -> Design:
         from fusion_automl.backbones.nets.text import WordDropout
 
-        reader = TextReader.fit(data.frame, data.schema.of_modality("text"), max_length=self.max_length)
+        table = TableWords.fit(data) if self.table else None
+        columns = data.schema.of_modality("text")
+        reader = TextReader.fit(data.frame, columns, max_length=self.max_length, table=table)
         return Design(
             reader,
             {

@@ -32,6 +32,7 @@ FUSIONS: dict[str, str] = {
     "concat": "fusion_automl.fusion.concat:Concat",
     "concat_pca": "fusion_automl.fusion.concat:ConcatPCA",
     "concat_select": "fusion_automl.fusion.concat:ConcatSelect",
+    "as_text": "fusion_automl.fusion.as_text:AsText",
     "deep_features": "fusion_automl.fusion.deep_features:DeepFeatures",
     "concat_net": "fusion_automl.fusion.network:ConcatNet",
     "sum_net": "fusion_automl.fusion.network:SumNet",

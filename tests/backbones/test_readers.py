@@ -15,11 +15,13 @@ from scipy.stats import norm
 from fusion_automl.backbones.image_reader import ImageReader
 from fusion_automl.backbones.series_reader import SeriesReader
 from fusion_automl.backbones.table_reader import QuantileScale, TableReader
+from fusion_automl.backbones.table_words import TableWords
 from fusion_automl.backbones.vocabulary import COLUMN, NUM_RESERVED, PADDING, UNKNOWN, TextReader, words_of
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Column, Schema
 from fusion_automl.errors import DataError
 from fusion_automl.task import Task
+from tests.contracts.rows import mixed_dataset
 
 
 def cells(values: list[Any]) -> pd.Series:
@@ -61,6 +63,32 @@ def test_texts_are_cut_at_the_length_of_95_percent_of_them_or_at_the_limit() -> 
     assert TextReader.fit(frame, ("a",), max_length=200).max_length == 4
     frame = pd.DataFrame({"a": cells(["word " * 500] * 3)})
     assert TextReader.fit(frame, ("a",), max_length=200).max_length == 200
+
+
+def test_cells_of_a_table_become_words_that_repeat() -> None:
+    data = mixed_dataset(rows=60)
+    table = TableWords.fit(data)
+    words = table.read(data.frame)
+    present = ~np.isnan(data.frame["size"].to_numpy())
+    tenths = [row[0] for row, is_there in zip(words, present, strict=True) if is_there]
+    assert sorted(set(tenths)) == [f"size={tenth}" for tenth in range(10)]
+    assert {row[0] for row, is_there in zip(words, present, strict=True) if not is_there} == {"size=missing"}
+    order = np.argsort(data.frame["size"].to_numpy()[present])
+    assert [tenths[place] for place in order] == sorted(tenths)
+    assert all(row[-1] == f"shop={cell}" for row, cell in zip(words, data.frame["shop"], strict=True))
+    assert table.read(data.frame.iloc[:0]) == []
+
+
+def test_a_table_stands_before_the_texts_and_is_never_cut() -> None:
+    data = mixed_dataset(rows=60)
+    plain = TextReader.fit(data.frame, ("review",), max_length=3)
+    reader = through_json(TextReader.fit(data.frame, ("review",), max_length=3, table=TableWords.fit(data)))
+    assert reader.max_length == len(reader.table) + 3
+    tokens, texts = reader.read(data.frame)[0], plain.read(data.frame)[0]
+    names = {number: word for word, number in reader.numbers.items()}
+    assert [names.get(token, "")[:5] for token in tokens[0, :1]] == ["size="]
+    assert (tokens[:, len(reader.table)] == COLUMN).all() and texts.shape == (60, 3)
+    assert "table" not in plain.to_json()
 
 
 def test_numbers_are_scaled_to_normal_quantiles_of_their_ranks() -> None:

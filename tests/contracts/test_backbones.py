@@ -43,6 +43,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "num_filters": 10,
         "max_width": 3,
         "max_length": 4,
+        "table": True,
     },
     "text_rnn": {
         "cell": "gru",
@@ -51,6 +52,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "word_size": 16,
         "hidden_size": 8,
         "max_length": 4,
+        "table": True,
     },
     "image_cnn": {"dropout": 0.5, "size": 8, "width": 8, "num_stages": 2, "shift": 0.2, "flip": False},
     "series_cnn": {"dropout": 0.5, "width": 4, "num_blocks": 1, "noise": 0.3},

@@ -45,6 +45,7 @@ def _candidate(name: str, kind: TaskKind) -> Candidate:
         "concat": Candidate(Spec.of("concat"), encoders=(TABLE, WORDS), classical=TREE),
         "concat_pca": Candidate(Spec.of("concat_pca", components=4), encoders=(TABLE, WORDS), classical=TREE),
         "concat_select": Candidate(Spec.of("concat_select"), encoders=(TABLE, WORDS), classical=TREE),
+        "as_text": Candidate(Spec.of("as_text"), backbones=(NET,)),
         "deep_features": Candidate(
             Spec.of("deep_features", components=4), encoders=(TABLE,), backbones=(NET,), classical=TREE
         ),
@@ -214,6 +215,7 @@ def test_levels_are_told_by_name() -> None:
         "concat": "data",
         "concat_pca": "data",
         "concat_select": "data",
+        "as_text": "data",
         "deep_features": "model",
         **{f"{how}_net": "model" for how in HOW},
         "hybrid": "model",

@@ -19,7 +19,8 @@ from fusion_automl.errors import SpaceError
 @dataclass(frozen=True, slots=True)
 class TextLora:
     """The last `layers` of `checkpoint` (`minilm`, a local folder, or a name on the hub) learn updates of rank `rank`;
-    `max_length` cuts a row's texts, in tokens. A token's state is averaged over the row for the embedding."""
+    `max_length` cuts a row's texts, in tokens. A token's state is averaged over the row for the embedding. With `table`
+    a sentence about the row's cells is read before its texts."""
 
     modality: ClassVar[Modality] = "text"
     requires: ClassVar[tuple[str, ...]] = ("peft",)
@@ -34,6 +35,7 @@ class TextLora:
     patience: int = 1
     batch_size: int = 32
     dropout: float = 0.1
+    table: bool = False
 
     def __post_init__(self) -> None:
         if self.layers < 1 or self.rank < 1 or self.max_length < 3:
@@ -47,7 +49,14 @@ class TextLora:
         return pretrained.obstacle(checkpoint, cls.modality)
 
     def below(self) -> Spec:
-        return Spec.of("text_states", checkpoint=self.checkpoint, max_length=self.max_length, layers_above=self.layers)
+        table = {"table": True} if self.table else {}
+        return Spec.of(
+            "text_states",
+            checkpoint=self.checkpoint,
+            max_length=self.max_length,
+            layers_above=self.layers,
+            **table,
+        )
 
     def fit(
         self, data: Dataset, holdout: Dataset, *, seed: int, deadline: Deadline, threads: int, below: Below

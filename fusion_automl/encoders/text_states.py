@@ -15,6 +15,7 @@ from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import pretrained
 from fusion_automl.encoders.sequences import Sequences, check_size
+from fusion_automl.encoders.table_text import TableColumns, table_columns, table_sentences
 from fusion_automl.errors import OutOfTime
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class TextStates:
     """The states below the last `layers_above` layers, for the tokens of a row's texts joined by a line break; none for
-    a row without any text."""
+    a row without any text. With `table` a sentence about the row's cells stands before its texts."""
 
     modality: ClassVar[Modality] = "text"
     requires: ClassVar[tuple[str, ...]] = ()
@@ -32,6 +33,7 @@ class TextStates:
     checkpoint: str = pretrained.MINILM
     max_length: int = 128
     layers_above: int = 3
+    table: bool = False
 
     def fit(self, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> FittedTextStates:
         """Raises FitError where the states of `data` would fill more than `LARGEST` bytes."""
@@ -43,9 +45,10 @@ class TextStates:
         net = FrozenText.read(folder, max_length=self.max_length)
         net.check_layers(self.layers_above)
         columns = data.schema.names("text")
-        tokens = net.tokenize(_joined(data.frame, columns))
+        table = table_columns(data.schema) if self.table else ()
+        tokens = net.tokenize(_joined(data.frame, columns, table))
         check_size(sum(map(len, tokens)), net.size)
-        return FittedTextStates(net, columns, self.layers_above, deadline=deadline, threads=threads)
+        return FittedTextStates(net, columns, table, self.layers_above, deadline=deadline, threads=threads)
 
 
 class FittedTextStates:
@@ -55,12 +58,13 @@ class FittedTextStates:
         self,
         net: FrozenText,
         columns: tuple[str, ...],
+        table: TableColumns,
         layers_above: int,
         *,
         deadline: Deadline | None = None,
         threads: int | None = None,
     ) -> None:
-        self.net, self.columns, self.layers_above = net, columns, layers_above
+        self.net, self.columns, self.table, self.layers_above = net, columns, table, layers_above
         self.deadline, self.threads = deadline or Deadline.never(), threads
 
     def transform(self, frame: pd.DataFrame) -> Sequences:
@@ -68,7 +72,7 @@ class FittedTextStates:
         from fusion_automl.backbones.nets.base import torch_threads
 
         with torch_threads(self.threads):
-            tokens = self.net.tokenize(_joined(frame, self.columns))
+            tokens = self.net.tokenize(_joined(frame, self.columns, self.table))
             found = Sequences.empty(np.array([len(row) for row in tokens], np.int64), self.net.size)
             batches = self.net.run(tokens, skip=self.layers_above, deadline=self.deadline, name="text_states")
             for rows, states_BTD, _ in batches:
@@ -78,7 +82,12 @@ class FittedTextStates:
 
     def save(self, folder: Path) -> None:
         self.net.save(folder)
-        values = {"columns": self.columns, "layers_above": self.layers_above, "max_length": self.net.max_length}
+        values = {
+            "columns": self.columns,
+            "table": self.table,
+            "layers_above": self.layers_above,
+            "max_length": self.net.max_length,
+        }
         (folder / "state.json").write_text(json.dumps(values))
 
     @classmethod
@@ -87,9 +96,11 @@ class FittedTextStates:
 
         values = json.loads((folder / "state.json").read_text())
         net = FrozenText.load(folder, max_length=values["max_length"])
-        return cls(net, tuple(values["columns"]), values["layers_above"])
+        table = tuple((name, kind) for name, kind in values.get("table", []))
+        return cls(net, tuple(values["columns"]), table, values["layers_above"])
 
 
-def _joined(frame: pd.DataFrame, columns: tuple[str, ...]) -> list[str | None]:
-    rows = zip(*(frame[column] for column in columns), strict=True)
-    return ["\n".join(text for text in row if isinstance(text, str)) or None for row in rows]
+def _joined(frame: pd.DataFrame, columns: tuple[str, ...], table: TableColumns) -> list[str | None]:
+    sentences = [table_sentences(frame, table)] if table else []
+    rows = zip(*sentences, *(frame[column] for column in columns), strict=True)
+    return ["\n".join(text for text in row if isinstance(text, str) and text) or None for row in rows]

@@ -10,14 +10,12 @@ import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
-from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
 from fusion_automl.search.inline import record_death, used_up
 from fusion_automl.search.ledger import Ledger
 from fusion_automl.search.plan import Listener, Plan
-from fusion_automl.search.propose import BASELINE, Proposer
+from fusion_automl.search.propose import BASELINE, Proposal, Proposer
 
 MAX_FAILED_STARTS = 3
 """So many processes in a row that could not be made mean that the fault lies with the cluster, not with chance."""
@@ -28,18 +26,18 @@ GRACE_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Attempt:
-    """A candidate given to Tune; it has a deadline and an actor once its trial has started."""
+    """A proposal given to Tune; it has a deadline and an actor once its trial has started."""
 
-    candidate: Candidate
+    proposal: Proposal
     deadline: Deadline | None = None
     actor: Any = None
 
 
-class JointSearch(OptunaSearch):
-    """OptunaSearch over the proposer's study.
+class JointSearch(Searcher):
+    """The proposer as Tune sees it.
 
-    Ray's own class tells pruned trials as complete, with the score of a few folds, and hides failed ones from TPE; its
-    state is a pickle. Here the `Proposer` asks and tells the study, and a resume is made from the ledger.
+    Ray's own OptunaSearch tells pruned trials as complete, with the score of a few folds, and hides failed ones from the
+    sampler; its state is a pickle. Here the `Proposer` asks and tells the study, and a resume is made from the ledger.
     """
 
     def __init__(self, plan: Plan, listener: Listener) -> None:
@@ -48,7 +46,6 @@ class JointSearch(OptunaSearch):
         self._listener = listener
         self._ledger = Ledger(plan.run)
         self._proposer = Proposer(plan.space, self._ledger, seed=plan.seed, num_folds=plan.num_folds)
-        self._ot_study = self._proposer.study
         self._attempts: dict[str, Attempt] = {}
         self._failed_starts = 0
         self.kill_at = plan.deadline.earlier(-GRACE_SECONDS)
@@ -68,41 +65,41 @@ class JointSearch(OptunaSearch):
         proposal = self._proposer.ask(self._plan.deadline)
         if proposal is None:
             return str(Searcher.FINISHED)
-        self._attempts[trial_id] = Attempt(proposal.candidate)
+        self._attempts[trial_id] = Attempt(proposal)
         return {"candidate": json.dumps(proposal.candidate.to_json())}
 
     def _all_given_out(self) -> bool:
         given = {trial.candidate for trial in self._ledger.trials()}
-        given |= {attempt.candidate for attempt in self._attempts.values()}
+        given |= {attempt.proposal.candidate for attempt in self._attempts.values()}
         return self._plan.max_trials is not None and len(given - {BASELINE}) >= self._plan.max_trials
 
     def on_trial_start(self, trial: Trial) -> None:
         attempt = self._attempts[trial.trial_id]
         attempt.deadline = self._plan.deadline.within(self._plan.max_seconds_per_trial)
         attempt.actor = trial.temporary_state.ray_actor
-        self._listener.started(attempt.candidate)
+        self._listener.started(attempt.proposal.candidate)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._listener.fold_done(self._attempts[trial_id].candidate, result["fold"], result["score"])
+        self._listener.fold_done(self._attempts[trial_id].proposal.candidate, result["fold"], result["score"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         attempt = self._attempts.pop(trial_id)
         if error and attempt.deadline is None:
             self._failed_starts += 1
-            self._proposer.tell(attempt.candidate.key, None)
+            self._proposer.tell(attempt.proposal.candidate.key, None)
             return
         self._failed_starts = 0
         self._close(attempt, "its process died: killed, perhaps for want of memory, or by a crash in a library")
 
     def _close(self, attempt: Attempt, reason: str) -> None:
-        """Tells the study and the listener of a trial that is over; one without a report died of `reason`."""
-        key = attempt.candidate.key
-        if self._ledger.get(key) is None and attempt.deadline is not None:
-            record_death(self._ledger, attempt.candidate, attempt.deadline, reason)
-        trial = self._ledger.get(key)
-        self._proposer.tell(key, trial.report if trial else None)
+        """Tells the proposer and the listener of a trial that is over; one without a report died of `reason`."""
+        candidate = attempt.proposal.candidate
+        if self._ledger.get(candidate.key) is None and attempt.deadline is not None:
+            record_death(self._ledger, candidate, attempt.deadline, reason)
+        trial = self._ledger.get(candidate.key)
+        self._proposer.tell(candidate.key, trial.report if trial else None)
         if trial:
-            self._listener.finished(trial.candidate, trial.report)
+            self._listener.finished(candidate, trial.report)
 
     def kill(self) -> None:
         """Ends the processes of all trials that run; they do not wait for a fit in a C library."""

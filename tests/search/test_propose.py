@@ -1,0 +1,99 @@
+"""What is proposed, in which order, and that an interrupted search knows what it knew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fusion_automl.candidate import Candidate
+from fusion_automl.deadline import Deadline
+from fusion_automl.search.ledger import Report
+from fusion_automl.search.propose import BASELINE, Proposer
+from tests.search.loop import done, failed, local, proposer, pruned, run_loop
+
+FINITE = """
+name = "finite"
+description = "Eight candidates."
+
+[classical.ridge]
+alpha = {choice = [0.1, 1.0, 10.0]}
+
+[classical.naive_bayes]
+
+[encoder.onehot]
+scale = {choice = ["standard", "quantile"]}
+
+[fusion.concat]
+
+[[portfolio]]
+fusion = "concat"
+encoders.tabular = {name = "onehot", scale = "quantile"}
+classical = "ridge"
+"""
+
+WIDE = FINITE.replace("alpha = {choice = [0.1, 1.0, 10.0]}", "alpha = {float = [0.01, 100.0], log = true}").replace(
+    "[classical.naive_bayes]", "[classical.naive_bayes]\nvar_smoothing = {float = [0.0001, 1.0], log = true}"
+)
+
+
+def test_the_baseline_then_the_portfolio_then_all_there_is(tmp_path: Path) -> None:
+    asked = run_loop(proposer(local(FINITE, tmp_path), tmp_path), done)
+    assert asked[0] == BASELINE
+    assert asked[1].describe() == "concat(onehot -> ridge)"
+    assert len(asked) == len(set(asked)) == 1 + 8
+
+
+def test_the_same_seed_asks_the_same(tmp_path: Path) -> None:
+    space = local(WIDE, tmp_path)
+
+    def score(candidate: Candidate) -> Report:
+        return done(candidate, int(candidate.key, 16) % 1000 / 1000)
+
+    first = run_loop(proposer(space, tmp_path / "a"), score, trials=25)
+    again = run_loop(proposer(space, tmp_path / "b"), score, trials=25)
+    other = run_loop(proposer(space, tmp_path / "c", seed=1), score, trials=25)
+    assert first == again and first[:2] == other[:2] and first != other
+
+
+def test_good_regions_are_asked_for_more_often(tmp_path: Path) -> None:
+    def score(candidate: Candidate) -> Report:
+        return done(candidate, 0.9 if candidate.all_classical() == ("ridge",) else 0.5)
+
+    asked = run_loop(proposer(local(WIDE, tmp_path), tmp_path), score, trials=50)
+    late = [candidate.all_classical() for candidate in asked[25:]]
+    assert late.count(("ridge",)) > 15
+
+
+def test_a_resumed_search_has_learned_what_the_first_one_had(tmp_path: Path) -> None:
+    space = local(WIDE, tmp_path)
+    answers = [done, pruned_low, failed]
+
+    def answer(candidate: Candidate) -> Report:
+        return answers[int(candidate.key, 16) % 3](candidate)
+
+    asker = proposer(space, tmp_path)
+    asked = run_loop(asker, answer, trials=12)
+    resumed = proposer(space, tmp_path)
+    assert told(resumed) == told(asker)
+    assert len(told(resumed)) == 11  # the baseline is no point of the space
+    proposal = resumed.ask(Deadline.never())
+    assert proposal is not None and proposal.candidate not in asked
+
+
+def test_a_trial_that_was_called_off_may_be_asked_for_again(tmp_path: Path) -> None:
+    asker = proposer(local(FINITE, tmp_path), tmp_path)
+    run_loop(asker, done, trials=2)
+    while proposal := asker.ask(Deadline.never()):
+        last = proposal.candidate
+    asker.tell(last.key, None)
+    again = asker.ask(Deadline.never())
+    assert again is not None and again.candidate == last
+
+
+def told(asker: Proposer) -> list[object]:
+    """What its sampler knows: how each trial ended, where, and with which score on which folds."""
+    trials = [trial for trial in asker.study.sampled.trials if trial.user_attrs]
+    return [(trial.state, trial.values, trial.params, trial.intermediate_values) for trial in trials]
+
+
+def pruned_low(candidate: Candidate) -> Report:
+    return pruned(candidate, 0.1)

@@ -42,7 +42,7 @@ class Settings:
     alignment: float = 0.0
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    epochs: int = 12
+    epochs: int = 10
     patience: int = 4
     batch_size: int = 64
 

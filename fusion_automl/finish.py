@@ -25,6 +25,7 @@ from fusion_automl.evaluate import Problem
 from fusion_automl.evidence.gains import Evidence, is_classical, is_deep
 from fusion_automl.leaderboard import describe
 from fusion_automl.metrics import all_values
+from fusion_automl.search.follow import candidates_per_backbone
 from fusion_automl.search.ledger import Ledger, Trial
 from fusion_automl.search.propose import BASELINE
 from fusion_automl.store.disk import Store
@@ -165,6 +166,7 @@ def _counts(ledger: Ledger, trials: list[Trial], search_seconds: float) -> dict[
         "num_failed": sum(report.status in ("failed", "out_of_time") for report in searched),
         "num_pruned": sum(report.status == "pruned" for report in searched),
         "failures": sorted({report.reason for report in searched if report.status in ("failed", "out_of_time")}),
+        "backbones": dict(zip(("trained", "candidates"), candidates_per_backbone(ledger), strict=True)),
         "overhead_fraction": max(0.0, 1 - fit_seconds / max(search_seconds, 1e-9)),
         "store": {
             "hits": sum(trial.report.hits for trial in trials),

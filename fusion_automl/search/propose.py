@@ -1,4 +1,5 @@
-"""What to try next: the portfolio in its order, then Optuna's TPE over the joint space. Both engines ask here."""
+"""What to try next: the portfolio in its order, with what its nets make cheap after each of them, then Optuna's TPE over
+the joint space. Both engines ask here."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.deadline import Deadline
 from fusion_automl.search.cost import CostModel
+from fusion_automl.search.follow import Net, follow_ups, nets
 from fusion_automl.search.ledger import Ledger, Report, Trial
 from fusion_automl.search.portfolio import portfolio
 from fusion_automl.search.sample import suggest
@@ -51,6 +53,7 @@ class Proposer:
         self.num_folds = num_folds
         self.pending: dict[str, Proposal] = {}
         self._costs = CostModel()
+        self._nets: set[Net] = set()
         self._queue = deque([BASELINE, *portfolio(space)])
         for trial in ledger.trials():
             self._learn(trial)
@@ -93,3 +96,7 @@ class Proposer:
     def _learn(self, trial: Trial) -> None:
         self._costs.learn(trial.candidate, trial.report, num_folds=self.num_folds)
         self.study.add(trial)
+        fresh = [net for net in nets(trial.candidate) if net not in self._nets]
+        if trial.report.status == "done" and fresh:
+            self._nets.update(fresh)
+            self._queue.extendleft(reversed(follow_ups(trial.candidate, fresh, self.ledger.ranked(), self.space)))

@@ -61,11 +61,11 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class ProductOfExperts:
-    """The product of the members' distributions; `exponents` are `learned` on the holdout rows, with a pull of `shrinkage`
-    towards equal ones, or `equal`."""
+    """The product of the members' distributions; `exponents` are `learned` on the holdout rows, where equal ones
+    weigh as much as `shrinkage` rows, or `equal`."""
 
     exponents: str = "learned"
-    shrinkage: float = 0.01
+    shrinkage: float = 10.0
     level: ClassVar[Level] = "decision"
     takes: ClassVar[Takes] = MEMBERS
 

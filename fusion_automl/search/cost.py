@@ -1,38 +1,183 @@
-"""What a candidate will cost, learned from the trials of the run."""
+"""What a candidate will cost in seconds and bytes, learned from the fits of the run."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from fusion_automl.candidate import Candidate, Spec
-from fusion_automl.search.ledger import Report
+from fusion_automl.search.follow import Net, nets
+from fusion_automl.search.ledger import Trial
+from fusion_automl.store.disk import Store
+from fusion_automl.store.node import Node
+
+MAX_POINTS = 100
+"""The latest fits of a kind that are looked at: asking must not cost more the longer a search goes on."""
+SHRINKAGE = 1.0
+"""Weighs against slopes as much as one fit does whose sizes are e times the usual."""
+OUTLIER = 4.5
+"""Times the median deviation (3 standard deviations of a normal): what lies farther, such as a fit that paid for imports,
+counts as if it lay there."""
+
+Sizes = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A fit that a candidate needs: what it is, the kinds it may be compared with from the nearest on, its sizes."""
+
+    what: Spec | Net | Candidate
+    kinds: tuple[str, ...]
+    sizes: Sizes
+
+
+class Regression:
+    """Logarithms of a positive quantity against those of sizes; few points say little more than their median."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[Sizes, float]] = deque(maxlen=MAX_POINTS)
+
+    def learn(self, sizes: Sizes, value: float) -> None:
+        self._points.append((sizes, math.log(max(value, 1e-4))))
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def predict(self, sizes: Sizes) -> float:
+        """What is expected at these sizes, never more than twice beyond what was seen."""
+        y = np.array([value for _, value in self._points])
+        usual = float(np.median(y))
+        names = sorted(sizes)
+        if len(y) < 3 or not names:
+            return math.exp(usual)
+        X = np.array([[known.get(name, sizes[name]) for name in names] for known, _ in self._points])
+        centre = np.median(X, axis=0)
+        far = OUTLIER * float(np.median(np.abs(y - usual)))
+        away = np.clip(y - usual, -far, far)
+        X = X - centre
+        slopes = np.linalg.solve(X.T @ X + SHRINKAGE * np.eye(len(names)), X.T @ away)
+        expected = usual + float(slopes @ (np.array([sizes[name] for name in names]) - centre))
+        return math.exp(min(max(expected, float(y.min()) - math.log(2)), float(y.max()) + math.log(2)))
 
 
 class CostModel:
-    """Seconds by what a candidate is made of, whatever its hyperparameters: the median over the trials seen.
+    """Seconds by the parts of a candidate that the store does not have yet, bytes by its family and its sizes.
 
     A backbone that ran out of time on its own would do so again in every fusion that needs it: those cost infinitely much.
     """
 
-    def __init__(self) -> None:
-        self._seconds: dict[str, list[float]] = defaultdict(list)
+    def __init__(self, store: Store, *, rows: int, num_folds: int) -> None:
+        self._store = store
+        self._rows = rows
+        self._num_folds = num_folds
+        self._seconds: dict[str, Regression] = defaultdict(Regression)
+        self._bytes: dict[str, Regression] = defaultdict(Regression)
+        self._least: dict[str, int] = {}
+        self._base = math.inf
+        self._nodes: set[str] = set()
+        self._stored: set[Spec | Net | Candidate] = set()
         self._too_slow: set[Spec] = set()
+        self._trials: list[float] = []
 
-    def learn(self, candidate: Candidate, report: Report, *, num_folds: int) -> None:
-        """Takes a trial that finished at least one fold; one that stopped early counts as if it had gone on."""
+    def learn(self, trial: Trial) -> None:
+        """Takes what a trial fitted, and what it left in the store where it had all folds."""
+        candidate, report = trial.candidate, trial.report
         if candidate.fusion.name == "backbone" and report.status == "out_of_time":
             self._too_slow |= set(candidate.backbones)
-        folds = len(report.fold_scores)
-        if folds:
-            self._seconds[candidate.describe()].append(report.seconds * num_folds / folds)
+        for key in report.nodes:
+            if key not in self._nodes:
+                self._nodes.add(key)
+                self._learn_node(key, candidate)
+        if report.status == "done":
+            self._stored |= {piece.what for piece in pieces(candidate)}
+        if report.fold_scores:
+            self._trials.append(report.seconds)
+        if report.peak_bytes:
+            self._base = min(self._base, report.peak_bytes)
+            self._bytes[candidate.describe()].learn(_sizes(*_specs(candidate)), report.peak_bytes)
+            for spec in _specs(candidate):
+                self._least[spec.name] = min(self._least.get(spec.name, report.peak_bytes), report.peak_bytes)
+
+    def _learn_node(self, key: str, candidate: Candidate) -> None:
+        node, stats = self._store.node(key), self._store.stats(key)
+        rows = self._rows / self._num_folds if node.table == "classical" else self._rows
+        seconds = stats["fit_seconds"] + rows * stats["apply_seconds_per_row"]
+        for kind in _kinds_of(node, candidate):
+            self._seconds[kind].learn(_sizes(*(node.parts or (node.spec,))), seconds)
 
     def seconds(self, candidate: Candidate) -> float:
-        """The expected seconds; what was never seen is as dear as its members, and those never seen cost nothing."""
-        if self._too_slow & set(candidate.backbones):
+        """The expected seconds over all folds; a kind of part that was never seen costs what its like do, or nothing."""
+        if self._too_slow & {spec for part in (candidate, *candidate.members) for spec in part.backbones}:
             return math.inf
-        seen = self._seconds.get(candidate.describe())
-        if seen:
-            return statistics.median(seen)
-        return sum(self.seconds(member) for member in candidate.members)
+        missing = {piece.what: piece for piece in pieces(candidate) if piece.what not in self._stored}
+        return self._num_folds * sum(map(self._piece_seconds, missing.values()))
+
+    def _piece_seconds(self, piece: Piece) -> float:
+        known = (self._seconds[kind] for kind in piece.kinds if kind in self._seconds)
+        nearest = next(known, None)
+        return nearest.predict(piece.sizes) if nearest else 0.0
+
+    def typical_seconds(self) -> float:
+        """The median over the trials that finished a fold."""
+        return statistics.median(self._trials) if self._trials else 0.0
+
+    def bytes(self, candidate: Candidate) -> float:
+        """The memory a process is expected to need beyond what it has in any trial. For a family that was never seen this is
+        the most that any of its parts had at the least, and 0 where none of them was seen."""
+        family = candidate.describe()
+        if family in self._bytes:
+            peak = self._bytes[family].predict(_sizes(*_specs(candidate)))
+        else:
+            peak = max((self._least.get(spec.name, 0) for spec in _specs(candidate)), default=0)
+        return max(0.0, peak - self._base)
+
+
+def pieces(candidate: Candidate) -> Iterator[Piece]:
+    """What must be fitted for a candidate in each fold; what takes next to no time, as combiners, is left out."""
+    for member in candidate.members:
+        yield from pieces(member)
+    for spec in candidate.encoders:
+        yield Piece(spec, (f"encoders {spec.name}", "encoders"), _sizes(spec))
+    for net in () if candidate.members else nets(candidate):
+        name = " + ".join(spec.name for spec in net.backbones)
+        yield Piece(net, (f"nets {name}", "nets"), _sizes(*net.backbones))
+    if candidate.classical:
+        yield Piece(candidate, _head_kinds(candidate), _sizes(candidate.classical))
+
+
+def _head_kinds(candidate: Candidate) -> tuple[str, ...]:
+    """A classical model takes longest on the widest features, so it is first compared on the same ones."""
+    assert candidate.classical is not None
+    name = candidate.classical.name
+    beside = " + ".join(spec.name for spec in (*candidate.backbones, *candidate.encoders))
+    return f"heads {name} on {beside}", f"heads {name}", "heads"
+
+
+def _kinds_of(node: Node, candidate: Candidate) -> tuple[str, ...]:
+    """The kinds of the piece that a node of this candidate was fitted for."""
+    if node.table == "classical":
+        owners = [part for part in (candidate, *candidate.members) if part.classical == node.spec]
+        return _head_kinds(owners[0]) if owners else ()
+    if node.table in ("backbones", "networks"):
+        return f"nets {' + '.join(spec.name for spec in node.parts or (node.spec,))}", "nets"
+    return (f"encoders {node.spec.name}", "encoders") if node.table == "encoders" else ()
+
+
+def _specs(candidate: Candidate) -> tuple[Spec, ...]:
+    own = (*candidate.backbones, *candidate.encoders, *((candidate.classical,) if candidate.classical else ()))
+    return (candidate.fusion, *own, *(spec for member in candidate.members for spec in _specs(member)))
+
+
+def _sizes(*specs: Spec) -> dict[str, float]:
+    """Logarithms of the whole-numbered hyperparameters: rounds, depths, widths and the like."""
+    return {
+        f"{spec.name}.{name}": math.log(value)
+        for spec in specs
+        for name, value in spec.params
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0
+    }

@@ -25,7 +25,13 @@ def search(plan: Plan, listener: Listener) -> None:
     ledger = Ledger(plan.run)
     worker = Worker(plan.run, plan.threads)
     try:
-        proposer = Proposer(plan.space, ledger, seed=plan.seed, num_folds=plan.num_folds)
+        proposer = Proposer(
+            plan.space,
+            ledger,
+            seed=plan.seed,
+            num_folds=plan.num_folds,
+            max_seconds_per_trial=plan.max_seconds_per_trial,
+        )
         start_seconds = worker.wait_ready()
         while proposal := proposer.ask(plan.deadline):
             candidate = proposal.candidate
@@ -36,7 +42,7 @@ def search(plan: Plan, listener: Listener) -> None:
                 break
             listener.started(candidate)
             try:
-                worker.run(candidate, deadline, partial(listener.fold_done, candidate))
+                worker.run(proposal, deadline, partial(listener.fold_done, candidate))
             except WorkerDied as error:
                 worker.end()
                 record_death(ledger, candidate, deadline, OVERRAN if deadline.passed() else str(error))

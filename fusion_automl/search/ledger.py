@@ -27,7 +27,8 @@ class Report:
     higher is better, None is worse than any number.
 
     `outputs` are the candidate's prediction in each fold it finished, `nodes` all parts they use. `fit_seconds` is what
-    the trial spent in fitting and applying parts that the store did not have.
+    the trial spent in fitting and applying parts that the store did not have, `peak_bytes` the most memory that its
+    process had in use.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Report:
     outputs: tuple[Ref, ...] = ()
     nodes: tuple[str, ...] = ()
     finished_at: float = 0.0
+    peak_bytes: int = 0
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:

@@ -3,18 +3,23 @@ the joint space. Both engines ask here."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.deadline import Deadline
+from fusion_automl.evaluate import SHRINKABLE
 from fusion_automl.search.cost import CostModel
+from fusion_automl.search.failures import Failures
 from fusion_automl.search.follow import Net, follow_ups, nets
 from fusion_automl.search.ledger import Ledger, Report, Trial
 from fusion_automl.search.portfolio import portfolio
+from fusion_automl.search.promise import Promise
 from fusion_automl.search.sample import suggest
 from fusion_automl.search.space import LocalSpace
+from fusion_automl.store.disk import Store
 
 if TYPE_CHECKING:
     import optuna
@@ -23,67 +28,101 @@ BASELINE = Candidate(Spec.of("baseline"))
 """Guesses from the target alone; costs nothing, so that every run has something to be better than and to fall back on."""
 
 MAX_REPEATS = 200
-"""So many proposals in a row that were already evaluated mean that there is nothing left to try."""
+"""So many draws in a row that were already evaluated, or that would fail, mean that there is nothing left to try."""
 MAX_MISFITS = 20
-"""So many proposals in a row that would overrun the deadline; each costs some 10 ms of the little that is left."""
+"""So many proposals in a row that would overrun the deadline; each costs some 15 ms of the little that is left."""
 MIN_SECONDS_PER_TRIAL = 0.5
 """With less time than this left no new trial is started."""
+FEW_TRIALS = 4
+"""With time for no more trials than this, the next one is chosen among NUM_CHOICES instead of taken as it comes."""
+NUM_CHOICES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A candidate to evaluate, with the Optuna trial at which it was drawn (what stands in a list was not drawn)."""
+    """A candidate to evaluate, with the Optuna trial at which it was drawn (what stands in a list was not drawn), and the
+    memory that it is expected to need beyond what any trial needs."""
 
     candidate: Candidate
     drawn_at: optuna.Trial | None = None
+    needs_bytes: float = 0.0
 
 
 class Proposer:
-    """Proposes candidates that the ledger does not have and learns from the reports; deterministic for a seed.
+    """Proposes candidates that the ledger does not have and learns from the reports; deterministic for a seed as long as
+    everything fits in the time that is left.
 
     A search that goes on learns from the ledger what it would know had it not been interrupted.
     """
 
-    def __init__(self, space: LocalSpace, ledger: Ledger, *, seed: int, num_folds: int) -> None:
+    def __init__(
+        self, space: LocalSpace, ledger: Ledger, *, seed: int, num_folds: int, max_seconds_per_trial: float = math.inf
+    ) -> None:
         from fusion_automl.search.study import Study  # Optuna takes a second to load
 
         self.study = Study(ledger.run, space, seed=seed)
         self.space = space
         self.ledger = ledger
-        self.num_folds = num_folds
+        self.max_seconds_per_trial = max_seconds_per_trial
         self.pending: dict[str, Proposal] = {}
-        self._costs = CostModel()
+        self._costs = CostModel(Store(ledger.run / "store"), rows=space.rows, num_folds=num_folds)
+        self._failures = Failures()
+        self._promise = Promise()
         self._nets: set[Net] = set()
-        self._queue = deque([BASELINE, *portfolio(space)])
+        self._queue = deque(Proposal(candidate) for candidate in (BASELINE, *portfolio(space)))
         for trial in ledger.trials():
             self._learn(trial)
 
     def ask(self, deadline: Deadline) -> Proposal | None:
-        """The next candidate that is neither finished nor pending nor expected to overrun the deadline.
+        """The next candidate that is neither finished nor pending nor expected to overrun the deadline or to fail.
 
-        None when the space is used up, nothing in it fits, or the deadline is too near to begin anything.
+        When little time is left it is the one of several that promises most for a second. None when the space is used up,
+        nothing in it fits, or the deadline is too near to begin anything.
         """
+        seconds_left = deadline.seconds_left()
+        short = seconds_left < FEW_TRIALS * self._costs.typical_seconds()
+        choices = self._choices(min(seconds_left, self.max_seconds_per_trial), NUM_CHOICES if short else 1)
+        if not choices:
+            return None
+        best = max(choices, key=self._promise_per_second) if short else choices[0]
+        self._queue.extendleft(choice for choice in reversed(choices) if choice is not best)
+        best = replace(best, needs_bytes=self._costs.bytes(best.candidate))
+        self.pending[best.candidate.key] = best
+        return best
+
+    def _choices(self, seconds: float, wanted: int) -> list[Proposal]:
+        """The next `wanted` proposals that are open and take no longer than `seconds`, or fewer where those run out."""
+        found: dict[str, Proposal] = {}
         repeats = misfits = 0
-        while repeats < MAX_REPEATS and misfits < MAX_MISFITS:
+        while len(found) < wanted and repeats < MAX_REPEATS and misfits < MAX_MISFITS:
             proposal = self._next()
             candidate = proposal.candidate
-            if candidate != BASELINE and deadline.seconds_left() < MIN_SECONDS_PER_TRIAL:
-                return None
-            known = self.ledger.get(candidate.key) is not None or candidate.key in self.pending
-            if not known and self._costs.seconds(candidate) <= deadline.seconds_left():
-                self.pending[candidate.key] = proposal
-                return proposal
-            if proposal.drawn_at is not None:
-                repeats += known
-                misfits += not known
+            if candidate == BASELINE and self._open(candidate):
+                return [proposal]  # however late it is, so that there is a result
+            if seconds < MIN_SECONDS_PER_TRIAL:
+                break
+            closed = candidate.key in found or not self._open(candidate)
+            if not closed and SHRINKABLE * self._costs.seconds(candidate) <= seconds:
+                found[candidate.key] = proposal
+            elif proposal.drawn_at is not None:
+                repeats += closed
+                misfits += not closed
                 self.study.close(proposal.drawn_at, avoid=True)
-        return None
+        return list(found.values())
+
+    def _open(self, candidate: Candidate) -> bool:
+        known = self.ledger.get(candidate.key) is not None or candidate.key in self.pending
+        return not known and not self._failures.condemned(candidate)
 
     def _next(self) -> Proposal:
         if self._queue:
-            return Proposal(self._queue.popleft())
+            return self._queue.popleft()
         trial = self.study.ask()
         return Proposal(suggest(trial, self.space), trial)
+
+    def _promise_per_second(self, proposal: Proposal) -> float:
+        seconds = self._costs.seconds(proposal.candidate) + MIN_SECONDS_PER_TRIAL
+        return self._promise.of(proposal.candidate) / seconds
 
     def tell(self, key: str, report: Report | None) -> None:
         """Learns how a pending candidate went; None stands for a trial that was called off and left no report."""
@@ -94,9 +133,12 @@ class Proposer:
             self._learn(Trial(proposal.candidate, report))
 
     def _learn(self, trial: Trial) -> None:
-        self._costs.learn(trial.candidate, trial.report, num_folds=self.num_folds)
+        self._costs.learn(trial)
+        self._failures.learn(trial)
+        self._promise.learn(trial)
         self.study.add(trial)
         fresh = [net for net in nets(trial.candidate) if net not in self._nets]
         if trial.report.status == "done" and fresh:
             self._nets.update(fresh)
-            self._queue.extendleft(reversed(follow_ups(trial.candidate, fresh, self.ledger.ranked(), self.space)))
+            found = follow_ups(trial.candidate, fresh, self.ledger.ranked(), self.space)
+            self._queue.extendleft(Proposal(candidate) for candidate in reversed(found))

@@ -14,6 +14,7 @@ from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, FusionError, OutOfTime
 from fusion_automl.evaluate import FoldResult, Problem, evaluate, out_of_fold
 from fusion_automl.search.ledger import Ledger, Report, Status
+from fusion_automl.search.memory import available_bytes, forget_peak, peak_bytes
 from fusion_automl.search.problem import read_problem
 from fusion_automl.search.prune import hopeless
 from fusion_automl.store.disk import Store
@@ -34,9 +35,11 @@ class TrialRunner:
         self.store = Store(run / "store")
         self.threads = threads
 
-    def run(self, candidate: Candidate, *, deadline: Deadline, on_fold: OnFold, may_end_process: bool) -> Report:
+    def run(
+        self, candidate: Candidate, *, deadline: Deadline, needs_bytes: float, on_fold: OnFold, may_end_process: bool
+    ) -> Report:
         """Evaluates and records one candidate at one go; see `folds`."""
-        folds = self.folds(candidate, deadline=deadline, may_end_process=may_end_process)
+        folds = self.folds(candidate, deadline=deadline, needs_bytes=needs_bytes, may_end_process=may_end_process)
         while True:
             try:
                 result = next(folds)
@@ -46,20 +49,22 @@ class TrialRunner:
             on_fold(result.fold, result.score)
 
     def folds(
-        self, candidate: Candidate, *, deadline: Deadline, may_end_process: bool
+        self, candidate: Candidate, *, deadline: Deadline, needs_bytes: float, may_end_process: bool
     ) -> Generator[FoldResult, None, Report]:
         """Evaluates one candidate, yielding each fold as it is done, then records and returns its report.
 
-        Whatever the candidate raises becomes a report. With `may_end_process` a fit that overruns the deadline by more
-        than GRACE_SECONDS ends this process with exit code 1, through a timer that needs neither the interpreter nor its
-        lock; who waits for the answer records it.
+        It is not begun where it `needs_bytes` beyond what this process uses and the machine does not have them. Whatever
+        the candidate raises becomes a report. With `may_end_process` a fit that overruns the deadline by more than
+        GRACE_SECONDS ends this process with exit code 1, through a timer that needs neither the interpreter nor its lock;
+        who waits for the answer records it.
         """
         results: list[FoldResult] = []
         started, hits, misses, fit = time.perf_counter(), self.store.hits, self.store.misses, self.store.fit_seconds
         if may_end_process and math.isfinite(deadline.at):
             faulthandler.dump_traceback_later(max(0.1, deadline.seconds_left() + GRACE_SECONDS), exit=True)
+        forget_peak()
         try:
-            status, reason = yield from self._evaluate(candidate, deadline, results)
+            status, reason = yield from self._evaluate(candidate, deadline, needs_bytes, results)
         finally:
             faulthandler.cancel_dump_traceback_later()
         done = status == "done"
@@ -78,15 +83,19 @@ class TrialRunner:
             reason=reason,
             outputs=tuple(result.output for result in results),
             nodes=tuple(dict.fromkeys(node for result in results for node in result.nodes)),
+            peak_bytes=peak_bytes(),
         )
         self.ledger.record(candidate, report, [result.predictions for result in results])
         logger.info("%s %s score=%s seconds=%.1f %s", report.key, status, score, report.seconds, reason)
         return report
 
     def _evaluate(
-        self, candidate: Candidate, deadline: Deadline, results: list[FoldResult]
+        self, candidate: Candidate, deadline: Deadline, needs_bytes: float, results: list[FoldResult]
     ) -> Generator[FoldResult, None, tuple[Status, str]]:
         num_folds = len(self.problem.folds)
+        free = available_bytes()
+        if needs_bytes > free:
+            return "failed", f"would need {needs_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB free"
         try:
             for result in evaluate(candidate, self.problem, self.store, deadline=deadline, threads=self.threads):
                 if not math.isfinite(result.score):

@@ -27,9 +27,9 @@ LOG_FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
 class TrialActor(tune.Trainable):
     """Runs the candidate of its config and records it in the ledger; reused, so that data and libraries load once.
 
-    The config holds `run` and `threads`; `candidate` as JSON text; `ends_at`, when the search ends on the wall clock,
-    which all machines share; and `max_seconds_per_trial`. A step yields `score` and `fold`; the last one only says that
-    the report is in the ledger. Ends this process when a fit overruns its deadline.
+    The config holds `run` and `threads`; `candidate` as JSON text and the `needs_bytes` of it; `ends_at`, when the search
+    ends on the wall clock, which all machines share; and `max_seconds_per_trial`. A step yields `score` and `fold`; the
+    last one only says that the report is in the ledger. Ends this process when a fit overruns its deadline.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -56,6 +56,7 @@ class TrialActor(tune.Trainable):
             self._folds = self._runner.folds(
                 Candidate.from_json(json.loads(self.config["candidate"])),
                 deadline=Deadline.after(seconds),
+                needs_bytes=self.config["needs_bytes"],
                 may_end_process=True,
             )
         try:

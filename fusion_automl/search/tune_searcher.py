@@ -45,7 +45,13 @@ class JointSearch(Searcher):
         self._plan = plan
         self._listener = listener
         self._ledger = Ledger(plan.run)
-        self._proposer = Proposer(plan.space, self._ledger, seed=plan.seed, num_folds=plan.num_folds)
+        self._proposer = Proposer(
+            plan.space,
+            self._ledger,
+            seed=plan.seed,
+            num_folds=plan.num_folds,
+            max_seconds_per_trial=plan.max_seconds_per_trial,
+        )
         self._attempts: dict[str, Attempt] = {}
         self._failed_starts = 0
         self.kill_at = plan.deadline.earlier(-GRACE_SECONDS)
@@ -66,7 +72,7 @@ class JointSearch(Searcher):
         if proposal is None:
             return str(Searcher.FINISHED)
         self._attempts[trial_id] = Attempt(proposal)
-        return {"candidate": json.dumps(proposal.candidate.to_json())}
+        return {"candidate": json.dumps(proposal.candidate.to_json()), "needs_bytes": proposal.needs_bytes}
 
     def _all_given_out(self) -> bool:
         given = {trial.candidate for trial in self._ledger.trials()}

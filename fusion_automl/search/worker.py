@@ -23,6 +23,7 @@ from typing import IO, Any
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FusionError
+from fusion_automl.search.propose import Proposal
 
 KILL_AFTER_SECONDS = 3.0
 """After a trial's deadline: one second more than the worker's own timer."""
@@ -59,6 +60,7 @@ def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
             report = runner.run(
                 candidate,
                 deadline=Deadline.after(request["seconds"]),
+                needs_bytes=request["needs_bytes"],
                 on_fold=lambda fold, score: say(event="fold", fold=fold, score=score),
                 may_end_process=True,
             )
@@ -121,10 +123,14 @@ class Worker:
             raise FusionError(f"the worker process did not start: {error}") from None
         return time.monotonic() - self._born
 
-    def run(self, candidate: Candidate, deadline: Deadline, on_fold: Callable[[int, float], None]) -> None:
+    def run(self, proposal: Proposal, deadline: Deadline, on_fold: Callable[[int, float], None]) -> None:
         """Has a candidate evaluated and recorded. Raises WorkerDied."""
         assert self._process.stdin is not None
-        request = {"candidate": candidate.to_json(), "seconds": min(deadline.seconds_left(), 1e9)}
+        request = {
+            "candidate": proposal.candidate.to_json(),
+            "needs_bytes": proposal.needs_bytes,
+            "seconds": min(deadline.seconds_left(), 1e9),
+        }
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()

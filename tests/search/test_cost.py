@@ -1,43 +1,126 @@
+"""What candidates will take, from what the run's fits took."""
+
+from __future__ import annotations
+
+import json
 import math
+from pathlib import Path
+
+import pytest
 
 from fusion_automl.candidate import Candidate, Spec
-from fusion_automl.search.cost import CostModel
-from fusion_automl.search.ledger import Report
+from fusion_automl.search.cost import CostModel, Regression
+from fusion_automl.search.ledger import Report, Status, Trial
+from fusion_automl.store.disk import Store
+from fusion_automl.store.node import Node
+from fusion_automl.target import FittedTarget
+
+NUM_FOLDS = 3
+GB = 10**9
 
 
-def _tree(depth: int) -> Candidate:
-    return Candidate(
-        Spec.of("concat"), encoders=(Spec.of("ordinal"),), classical=Spec.of("decision_tree", max_depth=depth)
-    )
+class Kitchen:
+    """A store in which nodes can be put that took so many seconds, and a cost model over it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder)
+        self.costs = CostModel(self.store, rows=100, num_folds=NUM_FOLDS)
+        self.count = 0
+
+    def learn(self, candidate: Candidate, status: Status = "done", *, peak_bytes: int = 0, **seconds: float) -> None:
+        """Tells of a trial whose parts took `seconds` a fold each."""
+        nodes = [
+            self._put(table, spec, seconds[spec.name]) for table, spec in _parts(candidate) if spec.name in seconds
+        ]
+        report = Report(
+            str(self.count), status, 0.5, (0.5,) * NUM_FOLDS, 1.0, 1.0, 0, 0, nodes=tuple(nodes), peak_bytes=peak_bytes
+        )
+        self.costs.learn(Trial(candidate, report))
+
+    def _put(self, table: str, spec: Spec, seconds: float) -> str:
+        self.count += 1
+        node = Node(table, spec, f"rows {self.count}")
+        folder = self.store.folder / node.key
+        folder.mkdir()
+        (folder / "node.json").write_text(json.dumps({"node": node.to_json(), "target": FittedTarget().to_json()}))
+        (folder / "stats.json").write_text(json.dumps({"fit_seconds": seconds, "apply_seconds_per_row": 0.0}))
+        return node.key
 
 
-def _report(seconds: float, folds: int) -> Report:
-    return Report("k", "done", 0.5, (0.5,) * folds, seconds, seconds, 0, 0)
+def _parts(candidate: Candidate) -> list[tuple[str, Spec]]:
+    found = [("encoders", spec) for spec in candidate.encoders] + [("backbones", spec) for spec in candidate.backbones]
+    return found + ([("classical", candidate.classical)] if candidate.classical else [])
 
 
-def test_what_it_costs_is_the_median_of_its_kind_and_members_add_up() -> None:
-    costs = CostModel()
-    for depth, seconds in enumerate([1.0, 2.0, 9.0], start=1):
-        costs.learn(_tree(depth), _report(seconds, 3), num_folds=3)
-    assert costs.seconds(_tree(7)) == 2.0
-    net = Candidate(Spec.of("backbone"), backbones=(Spec.of("tabm"),))
-    costs.learn(net, _report(4.0, 1), num_folds=3)  # stopped after one fold of three
-    assert costs.seconds(Candidate(Spec.of("average"), members=(_tree(1), net))) == 14.0
+def trees(num_rounds: int, encoder: str = "ordinal") -> Candidate:
+    return Candidate(Spec.of("concat"), (Spec.of(encoder),), (), Spec.of("lightgbm", n_estimators=num_rounds))
 
 
-def test_a_backbone_that_ran_out_of_time_is_not_tried_again_inside_a_fusion() -> None:
-    costs = CostModel()
-    slow, other = Spec.of("text_cnn"), Spec.of("text_cnn", num_filters=50)
-    report = Report("k", "out_of_time", None, (), 30.0, 30.0, 0, 0)
-    costs.learn(Candidate(Spec.of("backbone"), backbones=(slow,)), report, num_folds=3)
-
-    def deep(spec: Spec) -> Candidate:
-        return Candidate(Spec.of("deep_features"), backbones=(spec,), classical=Spec.of("lightgbm"))
-
-    assert costs.seconds(deep(slow)) == math.inf
-    assert costs.seconds(Candidate(Spec.of("average"), members=(_tree(1), deep(slow)))) == math.inf
-    assert costs.seconds(deep(other)) == 0.0
+@pytest.fixture
+def kitchen(tmp_path: Path) -> Kitchen:
+    return Kitchen(tmp_path)
 
 
-def test_what_was_never_seen_may_be_tried() -> None:
-    assert CostModel().seconds(_tree(1)) == 0.0
+NET = Candidate(Spec.of("backbone"), backbones=(Spec.of("text_cnn"),))
+DEEP = Candidate(Spec.of("deep_features"), (Spec.of("ordinal"),), (Spec.of("text_cnn"),), Spec.of("lightgbm"))
+
+
+def test_seconds_follow_the_size(kitchen: Kitchen) -> None:
+    for num_rounds in (50, 100, 100, 200, 400, 800):
+        kitchen.learn(trees(num_rounds), ordinal=0.1, lightgbm=num_rounds / 100)
+    assert kitchen.costs.seconds(trees(300)) == pytest.approx(NUM_FOLDS * 3.0, rel=0.3)
+    assert kitchen.costs.seconds(trees(100)) == 0.0  # the store has it
+
+
+def test_what_the_store_has_costs_nothing(kitchen: Kitchen) -> None:
+    kitchen.learn(trees(100), ordinal=1.0, lightgbm=2.0)
+    kitchen.learn(NET, text_cnn=30.0)
+    assert kitchen.costs.seconds(DEEP) == pytest.approx(NUM_FOLDS * 2.0)  # the head alone
+    other = Candidate(Spec.of("backbone"), backbones=(Spec.of("text_cnn", num_filters=50),))
+    assert kitchen.costs.seconds(other) == pytest.approx(NUM_FOLDS * 30.0)
+    assert kitchen.costs.seconds(Candidate(Spec.of("average"), members=(trees(100), NET))) == 0.0
+    assert kitchen.costs.seconds(Candidate(Spec.of("average"), members=(trees(100), other))) == pytest.approx(90.0)
+
+
+def test_a_pruned_trial_leaves_folds_to_be_fitted(kitchen: Kitchen) -> None:
+    kitchen.learn(NET, "pruned", text_cnn=5.0)
+    assert kitchen.costs.seconds(NET) == pytest.approx(NUM_FOLDS * 5.0)
+
+
+def test_a_part_never_seen_costs_what_its_like_do(kitchen: Kitchen) -> None:
+    unseen = Candidate(Spec.of("backbone"), backbones=(Spec.of("text_rnn"),))
+    assert kitchen.costs.seconds(unseen) == 0.0
+    kitchen.learn(NET, text_cnn=7.0)
+    assert kitchen.costs.seconds(unseen) == pytest.approx(NUM_FOLDS * 7.0)
+
+
+def test_a_backbone_that_ran_out_of_time_is_not_tried_again_inside_a_fusion(kitchen: Kitchen) -> None:
+    kitchen.learn(NET, "out_of_time")
+    assert kitchen.costs.seconds(DEEP) == math.inf
+    assert kitchen.costs.seconds(Candidate(Spec.of("average"), members=(trees(1), DEEP))) == math.inf
+    other = Candidate(Spec.of("deep_features"), (), (Spec.of("text_cnn", num_filters=50),), Spec.of("lightgbm"))
+    assert kitchen.costs.seconds(other) == 0.0
+
+
+def test_one_that_paid_for_imports_does_not_spoil_the_rest() -> None:
+    seen = Regression()
+    for rounds, seconds in [(100, 60.0), (100, 1.0), (110, 1.1), (200, 2.0), (220, 2.2), (400, 4.0), (100, 1.0)]:
+        seen.learn({"rounds": math.log(rounds)}, seconds)
+    assert 0.5 < seen.predict({"rounds": math.log(100)}) < 2.0
+    assert seen.predict({"rounds": math.log(1e9)}) <= 120.0001
+
+
+def test_few_fits_say_no_more_than_their_median() -> None:
+    seen = Regression()
+    seen.learn({"rounds": 1.0}, 2.0)
+    seen.learn({"rounds": 9.0}, 8.0)
+    assert seen.predict({"rounds": 5.0}) == seen.predict({"rounds": 1.0}) == pytest.approx(4.0)
+
+
+def test_memory_is_what_goes_beyond_the_smallest_trial(kitchen: Kitchen) -> None:
+    assert kitchen.costs.bytes(trees(100)) == 0.0
+    kitchen.learn(trees(10), peak_bytes=1 * GB)
+    kitchen.learn(NET, peak_bytes=5 * GB)
+    assert kitchen.costs.bytes(NET) == pytest.approx(4 * GB)
+    assert kitchen.costs.bytes(DEEP) == pytest.approx(4 * GB)  # no less than its net takes
+    assert kitchen.costs.bytes(trees(20)) == pytest.approx(0.0)

@@ -89,6 +89,28 @@ def test_a_trial_that_was_called_off_may_be_asked_for_again(tmp_path: Path) -> N
     assert again is not None and again.candidate == last
 
 
+def test_with_little_time_left_the_best_of_several_for_its_seconds_is_asked(tmp_path: Path) -> None:
+    def answer(candidate: Candidate) -> Report:
+        return done(candidate, 0.9 if candidate.all_classical() == ("ridge",) else 0.5, seconds=10.0)
+
+    asker = proposer(local(WIDE, tmp_path), tmp_path)
+    run_loop(asker, answer, trials=20)
+    names = []
+    for _ in range(4):
+        proposal = asker.ask(Deadline.after(30.0))
+        assert proposal is not None
+        names.append(proposal.candidate.all_classical())
+    assert names == [("ridge",)] * 4
+    assert asker.ask(Deadline.after(0.1)) is None
+
+
+def test_the_baseline_is_asked_for_however_late_it_is(tmp_path: Path) -> None:
+    asker = proposer(local(FINITE, tmp_path), tmp_path)
+    proposal = asker.ask(Deadline.after(-1.0))
+    assert proposal is not None and proposal.candidate == BASELINE
+    assert asker.ask(Deadline.after(-1.0)) is None
+
+
 def told(asker: Proposer) -> list[object]:
     """What its sampler knows: how each trial ended, where, and with which score on which folds."""
     trials = [trial for trial in asker.study.sampled.trials if trial.user_attrs]

@@ -57,27 +57,28 @@ def test_few_rows_move_the_temperature_little() -> None:
     assert (mixture.scales > 0.3).all() and (mixture.weights > 0.3).all()
 
 
+@pytest.mark.parametrize("freedom", [2.5, 1000])
 @pytest.mark.parametrize("level", [0.5, 0.9])
-def test_intervals_hold_as_many_targets_as_they_say(level: float) -> None:
-    """Two members with errors of their own; the intervals are learned on half the rows and counted on the others."""
+def test_intervals_hold_as_many_targets_as_they_say(level: float, freedom: float) -> None:
+    """Errors are heavy-tailed or nearly Gaussian; intervals are learned on half the rows and counted on the others."""
     rng = np.random.default_rng(2)
     truth = rng.normal(scale=10, size=4000)
-    members = [(truth + rng.normal(scale=scale, size=4000))[:, None] for scale in (1.0, 2.0)]
+    members = [(truth + scale * rng.standard_t(freedom, size=4000))[:, None] for scale in (1.0, 2.0)]
     y = truth + rng.normal(scale=0.5, size=4000)
     mixture = Bayesian().fit([member[:2000] for member in members], y[:2000], task=VALUES, seed=0)
     low, high = mixture.interval([member[2000:] for member in members], level).T
     assert ((low < y[2000:]) & (y[2000:] < high)).mean() == pytest.approx(level, abs=0.07)
 
 
-def test_a_mixture_of_two_gaussians_has_the_known_moments_and_quantiles() -> None:
+def test_a_mixture_of_two_students_has_the_known_moments_and_quantiles() -> None:
     mixture = Mixture(np.array([0.5, 0.5]), np.array([1.0, 1.0]), False)
-    members = [np.array([[-3.0]]), np.array([[3.0]])]
+    members = [np.array([[-30.0]]), np.array([[30.0]])]
     outputs = mixture.outputs(members)
     assert outputs["prediction"].tolist() == [[0.0]]
-    assert outputs["deviation"][0, 0] == pytest.approx(np.sqrt(10))
+    assert outputs["deviation"][0, 0] == pytest.approx(np.sqrt(900 + 2))  # between, and 4 / 2 within
     low, high = mixture.interval(members, 0.9)[0]
     assert low == pytest.approx(-high, abs=1e-6)
-    assert high == pytest.approx(3 + 1.2816, abs=1e-3)  # the upper 5 % are a tenth of the upper Gaussian
+    assert high == pytest.approx(30 + 1.5332, abs=1e-3)  # the upper 5 % are a tenth of the upper one
 
 
 def test_one_row_to_learn_from_is_survived() -> None:

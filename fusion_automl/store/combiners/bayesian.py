@@ -1,7 +1,7 @@
 """Bayesian model averaging of calibrated members (Yao, Vehtari, Simpson and Gelman, 2018), with its uncertainty.
 
-Each member becomes a predictive distribution: its probabilities at a temperature of its own, or a Gaussian around its value
-as wide as its errors are on rows that it did not learn from. The average is a mixture of those.
+Each member becomes a predictive distribution: its probabilities at a temperature of its own, or Student's t around its
+value, as wide as its errors are on rows that it did not learn from. The average is a mixture of those.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from fusion_automl.task import Task
 WEIGHTS = ("stacking", "pseudo_bma")
 NUM_BOOTSTRAPS = 1000
 NUM_STEPS = 500
+FREEDOM = 4
+"""Degrees of freedom of Student's t, because errors have heavy tails. With Gaussians, intervals of 50 % held 79 % of the
+prices in ames_housing."""
 LARGEST_LOG_TEMPERATURE = 3.0
 USUAL_LOG_TEMPERATURE = 0.2
 """Prior deviation. With 76 holdout rows (german_credit) a prior five times as wide cost 0.007 of log loss; where 285 rows
@@ -31,7 +34,7 @@ tell of a wrong temperature, it makes no difference."""
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """`scales` holds each member's temperature (classes) or the deviation of its errors (values)."""
+    """`scales` holds each member's temperature (classes) or the scale of its Student's t (values)."""
 
     weights: Floats  # (members,), >= 0, sum 1
     scales: Floats  # (members,), > 0
@@ -49,7 +52,8 @@ class Mixture:
     def deviation(self, members: Sequence[Floats]) -> Floats:
         """The standard deviation of the mixture over values, `(rows, 1)`: within the members and between them."""
         between = np.einsum("m,mro->ro", self.weights, (np.stack(members) - self.combine(members)) ** 2)
-        return np.asarray(np.sqrt(between + self.weights @ self.scales**2))
+        within = FREEDOM / (FREEDOM - 2) * self.weights @ self.scales**2
+        return np.asarray(np.sqrt(between + within))
 
     def interval(self, members: Sequence[Floats], level: float) -> Floats:
         """`(rows, 2)`: between which values the mixture expects a share of `level`, as much being above as below."""
@@ -57,14 +61,14 @@ class Mixture:
 
     def _quantile(self, members: Sequence[Floats], probability: float) -> Floats:
         """By bisection between the members' own quantiles, which the mixture's lies between."""
-        from scipy.special import ndtr, ndtri
+        from scipy.special import stdtr, stdtrit
 
         means, scales = np.hstack(members), self.scales  # (rows, members)
-        quantiles = means + scales * ndtri(probability)
+        quantiles = means + scales * stdtrit(FREEDOM, probability)
         low, high = quantiles.min(axis=1), quantiles.max(axis=1)
         for _ in range(50):
             middle = (low + high) / 2
-            below = ndtr((middle[:, None] - means) / scales) @ self.weights < probability
+            below = stdtr(FREEDOM, (middle[:, None] - means) / scales) @ self.weights < probability
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return np.asarray((low + high) / 2)
 
@@ -99,8 +103,9 @@ class Bayesian:
             densities = np.log(_tempered(members, scales)[:, np.arange(len(y)), y])
         else:
             errors = np.stack([member[:, 0] - y for member in members])
-            scales = typical_errors(members, y)
-            densities = -0.5 * (errors / scales[:, None]) ** 2 - np.log(scales)[:, None]
+            scales = _scales(errors, typical_errors(members, y))
+            standardised = errors / scales[:, None]
+            densities = -(FREEDOM + 1) / 2 * np.log1p(standardised**2 / FREEDOM) - np.log(scales)[:, None]
         weights = _stacking(densities) if self.weights == "stacking" else _pseudo_bma(densities, seed=seed)
         return Mixture(weights, scales, task.is_classification)
 
@@ -120,6 +125,16 @@ def _temperature(logs: Floats, y: npt.NDArray[Any]) -> float:
 
     bounds = (-LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE)
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def _scales(errors: Floats, typical: Floats) -> Floats:
+    """The scale of Student's t under which `(members, rows)` of errors are most probable, by expectation-maximisation from
+    `typical` ones, and never below a hundredth of those."""
+    scales = typical
+    for _ in range(100):
+        trust = (FREEDOM + 1) / (FREEDOM + (errors / scales[:, None]) ** 2)
+        scales = np.maximum(np.sqrt((trust * errors**2).mean(axis=1)), typical / 100)
+    return scales
 
 
 def _stacking(densities: Floats) -> Floats:

@@ -8,7 +8,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 
 from fusion_automl.classical.calibration import assign_folds, calibrate, decision_values
-from fusion_automl.metrics import log_loss
+from fusion_automl.measures import log_loss
 
 
 def test_two_classes_reach_the_log_loss_of_the_true_probabilities() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fusion_automl.artifact import Artifact, load
+    from fusion_automl.artifact.artifact import Artifact
+    from fusion_automl.artifact.load import load
     from fusion_automl.estimators import FusionClassifier, FusionRegressor
     from fusion_automl.finish import Result
     from fusion_automl.fitting import fit
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["Artifact", "FusionClassifier", "FusionRegressor", "Result", "fit", "load"]
 
 _HOMES = {
-    "Artifact": "fusion_automl.artifact",
+    "Artifact": "fusion_automl.artifact.artifact",
     "FusionClassifier": "fusion_automl.estimators",
     "FusionRegressor": "fusion_automl.estimators",
     "Result": "fusion_automl.finish",
     "fit": "fusion_automl.fitting",
-    "load": "fusion_automl.artifact",
+    "load": "fusion_automl.artifact.load",
 }
 
 

@@ -32,6 +32,8 @@ so far that only the cheapest candidate is left."""
 MEASURED_ROWS = 21
 MEASURED_SECONDS = 1.0
 """More than that is not spent on measuring one row at a time."""
+READOUT_SHARE = 0.1
+"""Of the time for one model: for learning how its predictions are read."""
 REFIT_PATIENCE = 1.5
 """A refit is begun when this many times its expected seconds are left for it."""
 
@@ -109,6 +111,7 @@ def make_manifest(problem: Problem, store: Store, ensemble: Ensemble) -> Manifes
         schema=dataset.schema,
         metric=problem.metric.name,
         score=ensemble.score,
+        readout=ensemble.readout,
         members=members,
         nodes=tuple(nodes),
         version=version("fusion_automl"),
@@ -131,7 +134,7 @@ def _one_model(
     trials = contenders(field)
     in_time = [trial for trial in trials if REFIT_PATIENCE * refit_seconds(trial, problem, store) < seconds]
     if in_time:
-        single = build_single(field, in_time, prices.of_one_fold, limits)
+        single = build_single(field, in_time, prices.of_one_fold, limits, seconds=READOUT_SHARE * seconds)
         (trial,) = single.trials
         try:
             again = refit(trial, problem, store, deadline=deadline, threads=threads)
@@ -145,7 +148,7 @@ def _one_model(
             return replace(single, members=((again, 1.0),)), (note,)
     else:
         reason = "no candidate would be fitted in the time that is left"
-    single = build_single(field, trials, lambda trial: prices.of([trial]), limits)
+    single = build_single(field, trials, lambda trial: prices.of([trial]), limits, seconds=READOUT_SHARE * seconds)
     return single, (
         f"There was no fit on all rows ({reason}): the models of all folds predict. Choose a larger --budget.",
     )

@@ -24,7 +24,6 @@ from fusion_automl.errors import RunError
 from fusion_automl.evaluate import Problem
 from fusion_automl.evidence.gains import Evidence, is_classical, is_deep
 from fusion_automl.leaderboard import describe
-from fusion_automl.metrics import all_values
 from fusion_automl.search.follow import candidates_per_backbone
 from fusion_automl.search.ledger import Ledger, Trial
 from fusion_automl.search.propose import BASELINE
@@ -89,6 +88,7 @@ def finish(
         **_what(run, problem),
         "score": ensemble.score,
         "test": test_scores,
+        "readout": ensemble.facts,
         **_evidence(evidence, ensemble, preset),
         "preset": preset,
         "latency_ms": winner.price.latency_ms,
@@ -134,8 +134,7 @@ def _test_scores(artifact: Artifact, problem: Problem, test: TestRows | None) ->
     """Scores of the artifact as a user would load it, not of what is in memory."""
     if test is None or test[1] is None:
         return None
-    outputs = artifact.run(test[0])
-    return all_values(problem.dataset.task, test[1], outputs, outputs)
+    return artifact.scores(test[0], test[1], metric=problem.metric)
 
 
 def _evidence(evidence: Evidence, ensemble: Ensemble, preset: Preset) -> dict[str, Any]:

@@ -14,13 +14,16 @@ from typing import Any
 
 from fusion_automl.candidate import Candidate
 from fusion_automl.data.schema import Schema
+from fusion_automl.ensemble.readout import AS_IT_IS, Readout
 from fusion_automl.errors import ArtifactError
 from fusion_automl.store.node import Ref
 from fusion_automl.task import Task
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda manifest: {**manifest, "readout": AS_IT_IS.to_json()},
+}
 """From a format version to the function that turns its manifest into the next version's."""
 
 
@@ -36,12 +39,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`score` is the ensemble's honest score by `metric`; `nodes` are in an order in which they can be run."""
+    """`score` is the ensemble's honest score by `metric`; `nodes` are in an order in which they can be run; `readout` turns
+    the weighted mean of the members into what a user reads."""
 
     task: Task
     schema: Schema
     metric: str
     score: float
+    readout: Readout
     members: tuple[Member, ...]
     nodes: tuple[str, ...]
     version: str
@@ -54,6 +59,7 @@ class Manifest:
             "schema": self.schema.to_json(),
             "metric": self.metric,
             "score": self.score,
+            "readout": self.readout.to_json(),
             "members": [
                 {
                     "candidate": member.candidate.to_json(),
@@ -75,6 +81,7 @@ class Manifest:
             schema=Schema.from_json(value["schema"]),
             metric=value["metric"],
             score=value["score"],
+            readout=Readout.from_json(value["readout"]),
             members=tuple(
                 Member(
                     Candidate.from_json(member["candidate"]),

@@ -39,7 +39,9 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="The run folder; by default one under runs/.")] = None,
     test: Annotated[str | None, typer.Option(help="Rows with the target, to score the result on.")] = None,
     budget: Annotated[str | None, typer.Option(help="Time for the whole command, such as 90s, 10m or 1h30m.")] = None,
-    metric: Annotated[str | None, typer.Option(help="What to optimise; chosen from the task unless given.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What to optimise, by name or file.py:function; chosen unless given.")
+    ] = None,
     space: Annotated[str, typer.Option(help="A search space by name, or a TOML file.")] = "default",
     ignore: Annotated[str, typer.Option(help="Columns to leave out, separated by commas.")] = "",
     folds: Annotated[int | None, typer.Option(help="Folds; fitted to rows and budget unless given.")] = None,
@@ -129,23 +131,29 @@ def predict(run: Run, data: Data, out: Annotated[Path, typer.Option(help="A .par
     Example: fusion-automl predict runs/houses new.parquet --out predictions.parquet
     """
     from fusion_automl.artifact import load
-    from fusion_automl.cli.tables import predictions_table, write_table
+    from fusion_automl.cli.tables import write_table
 
-    artifact = load(run)
-    table = predictions_table(artifact, data)
+    table = load(run).predict_table(data)
     write_table(table, out)
     show.line(f"{len(table)} predictions in {out}")
 
 
 @app.command()
-def evaluate(run: Run, data: Data, json_output: Json = False) -> None:
+def evaluate(
+    run: Run,
+    data: Data,
+    metric: Annotated[
+        str | None, typer.Option(help="A metric of yours to add, package.module:function or file.py:function.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
     """Score the ensemble on rows that carry the target.
 
     Example: fusion-automl evaluate runs/houses test.parquet
     """
     from fusion_automl.artifact import load
 
-    scores = load(run).evaluate(data)
+    scores = load(run).evaluate(data, metric=metric)
     show.scores(scores)
     show.json_line({"run": str(run), "scores": scores}, json_output)
 

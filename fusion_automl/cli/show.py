@@ -107,6 +107,7 @@ def summary(result: Mapping[str, Any]) -> None:
         if result[name]:
             best = result[name]
             line(f"{name.replace('_', ' '):16} {metric} {usual(metric, best['score'])}  {best['candidate']}")
+    _readout(result["readout"], metric)
     line("members:")
     for member in result["members"]:
         line(f"  {member['weight']:.2f}  {usual(metric, member['score'])}  {member['candidate']}")
@@ -125,6 +126,22 @@ def summary(result: Mapping[str, Any]) -> None:
         line("test scores:")
         scores(result["test"])
     line(f"\nrun folder: {result['run']}")
+
+
+def _readout(facts: Mapping[str, Any], metric: str) -> None:
+    """How predictions are read, and what that is worth on rows it was not learned from."""
+    if "interval" in facts:
+        interval = facts["interval"]
+        line(f"interval: {interval['coverage']:.1%} of targets inside, mean width {interval['mean_width']:.4g}")
+        return
+    calibration, decision = facts["calibration"], facts["decision"]
+    line(
+        f"probabilities: calibration {calibration['method']}, mean error {calibration['error']:.3f}"
+        f" (before: {calibration['error_before']:.3f})"
+    )
+    if decision["weights"]:
+        weights = ", ".join(f"{label} {weight:.2f}" for label, weight in decision["weights"].items())
+        line(f"labels: the largest probability x weight ({weights}); {decision['gain']:+.4f} {metric}")
 
 
 def _verdict(gain: Mapping[str, Any], metric: str, what: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from fusion_automl.artifact import Artifact
 from fusion_automl.component import unknown
 from fusion_automl.errors import DataError
 
@@ -17,16 +16,6 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
     ".csv": lambda table, path: table.to_csv(path, index=False),
     ".jsonl": lambda table, path: table.to_json(path, orient="records", lines=True),
 }
-
-
-def predictions_table(artifact: Artifact, data: Any) -> pd.DataFrame:
-    """One line a row, in the order of the data: `prediction`, and for classes `probability_<class>` each."""
-    task = artifact.manifest.task
-    values = artifact.probabilities(data)
-    table = pd.DataFrame({"prediction": task.decode(values)})
-    for index, label in enumerate(task.classes):
-        table[f"probability_{label}"] = values[:, index]
-    return table
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

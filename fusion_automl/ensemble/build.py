@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy.typing as npt
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.field import Field
 from fusion_automl.ensemble.greedy import blend, select
-from fusion_automl.ensemble.honest import Choose, best_cheap
+from fusion_automl.ensemble.honest import Choose, best_cheap, cross_choose
 from fusion_automl.ensemble.price import Limits, Price, Prices
+from fusion_automl.ensemble.readout import AS_IT_IS, Readout, make_readout
 from fusion_automl.search.ledger import Trial
 from fusion_automl.search.propose import BASELINE
 
@@ -27,11 +29,17 @@ SIZE = 25
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Trials with weights, heaviest first; `honest` are predictions for the covered rows by weights chosen without them."""
+    """Trials with weights, heaviest first, and how their weighted mean is read.
+
+    `honest` are weighted means for the covered rows by weights chosen without them; `score` is that of reading them by a
+    readout learned without them, and `facts` say what the readout is worth.
+    """
 
     members: tuple[tuple[Trial, float], ...]
     score: float
     honest: Floats
+    readout: Readout = AS_IT_IS
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -46,8 +54,8 @@ def build_ensemble(field: Field, prices: Prices, limits: Limits, *, seconds: flo
     metric = field.problem.metric
     pool = _allowed(contenders(field), lambda trial: prices.of([trial]), limits)
     loads = np.array([limits.load(prices.of([trial])) for trial in pool])
-    # One selection on all rows and five for the honest score.
-    each = seconds / 6
+    # One selection on all rows and five for the honest score; the readout gets a sixth of the time.
+    each = seconds / 7
 
     def keeps(chosen: npt.NDArray[np.int64]) -> bool:
         return len(chosen) == 1 or limits.keep(prices.of([pool[index] for index in chosen]))
@@ -70,17 +78,19 @@ def build_ensemble(field: Field, prices: Prices, limits: Limits, *, seconds: flo
                 break
         return max(found, key=lambda pair: pair[0])[1]
 
-    return _chosen(field, pool, choose)
+    return _chosen(field, pool, choose, seconds=each)
 
 
-def build_single(field: Field, trials: Sequence[Trial], price: Callable[[Trial], Price], limits: Limits) -> Ensemble:
+def build_single(
+    field: Field, trials: Sequence[Trial], price: Callable[[Trial], Price], limits: Limits, *, seconds: float
+) -> Ensemble:
     """Chooses one of `trials` within `limits`: of those that score alike but for noise, the best among the cheapest.
 
-    `trials` stand best first; `price` is what one of them will cost when it predicts.
+    `trials` stand best first; `price` is what one of them will cost when it predicts. The readout gets `seconds`.
     """
     pool = _allowed(trials, price, limits)
     costs = np.array([price(trial).latency_ms for trial in pool])
-    return _chosen(field, pool, best_cheap(field.problem.metric, costs))
+    return _chosen(field, pool, best_cheap(field.problem.metric, costs), seconds=seconds)
 
 
 def contenders(field: Field) -> list[Trial]:
@@ -106,10 +116,13 @@ def _ever_cheaper(loads: Floats) -> Iterator[npt.NDArray[np.int64]]:
         size = (size + 1) // 2
 
 
-def _chosen(field: Field, pool: Sequence[Trial], choose: Choose) -> Ensemble:
-    problem = field.problem
-    weights = choose(field.oof(pool), problem.y)
-    honest = field.honest(pool, choose)
+def _chosen(field: Field, pool: Sequence[Trial], choose: Choose, *, seconds: float) -> Ensemble:
+    problem, oof = field.problem, field.oof(pool)
+    weights = choose(oof, problem.y)
+    cross = cross_choose(oof, problem.y, choose, seed=problem.seed)
+    judged = make_readout(
+        oof, problem.y, weights, cross, problem.dataset.task, problem.metric, deadline=Deadline.after(seconds)
+    )
     order = [index for index in np.argsort(-weights, kind="stable") if weights[index] > 0]
     members = tuple((pool[index], float(weights[index])) for index in order)
-    return Ensemble(members, problem.metric.score(problem.y, honest), honest)
+    return Ensemble(members, judged.score, cross.predict(oof), judged.readout, judged.facts)

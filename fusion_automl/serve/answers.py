@@ -7,30 +7,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.artifact import Artifact
 from fusion_automl.data.cells import EXPECTED
 from fusion_automl.data.schema import Kind
 from fusion_automl.fusion import level_of
 from fusion_automl.serve.model import Model
-from fusion_automl.task import Task
 
 EXPECTED_HERE: dict[Kind, str] = {**EXPECTED, "image": "an encoded image as base64"}
 
 
-def predictions(outputs: npt.NDArray[np.float64], task: Task) -> list[dict[str, Any]]:
-    """One object a row: `prediction`, and for classes `probabilities` by class, in the order of `task.classes`."""
-    decoded = task.decode(outputs)
-    if not task.is_classification:
-        return [{"prediction": value} for value in decoded]
-    names = [str(label) for label in task.classes]
-    return [
-        {"prediction": label, "probabilities": dict(zip(names, row, strict=True))}
-        for label, row in zip(decoded, outputs.tolist(), strict=True)
-    ]
+def predictions(artifact: Artifact, answers: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+    """One object a row, from what `Artifact.answers` gave: `prediction`; for classes `probabilities` by class, in the order
+    of `task.classes`; for values with an interval `interval`, its two ends."""
+    task = artifact.manifest.task
+    rows = zip(artifact.labels(answers), answers.tolist(), strict=True)
+    if task.is_classification:
+        names = [str(label) for label in task.classes]
+        return [{"prediction": label, "probabilities": dict(zip(names, row, strict=True))} for label, row in rows]
+    if artifact.manifest.readout.interval:
+        return [{"prediction": value, "interval": row[1:]} for value, row in rows]
+    return [{"prediction": value} for value, _ in rows]
 
 
-def prediction_answer(model: Model, outputs: npt.NDArray[np.float64]) -> dict[str, Any]:
-    task = model.artifact.manifest.task
-    return {"model": model.name, "version": model.version, "predictions": predictions(outputs, task)}
+def prediction_answer(model: Model, answers: npt.NDArray[np.float64]) -> dict[str, Any]:
+    return {"model": model.name, "version": model.version, "predictions": predictions(model.artifact, answers)}
 
 
 def schema_answer(model: Model) -> dict[str, Any]:

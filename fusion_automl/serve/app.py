@@ -26,9 +26,9 @@ def make_app(model: Model, token_digest: bytes) -> FastAPI:
     """The application, its documentation included; predicts the model's own example once, so that it starts warm."""
     artifact = model.artifact
     schema = artifact.manifest.schema
-    batcher = Batcher(artifact.run, max_rows=MAX_BATCH_ROWS)
+    batcher = Batcher(artifact.answers, max_rows=MAX_BATCH_ROWS)
     example = read_rows(json.dumps({"rows": [artifact.manifest.example]}).encode(), schema)
-    example_answer = prediction_answer(model, artifact.run(example))
+    example_answer = prediction_answer(model, artifact.answers(example))
 
     async def predict(request: Request) -> Response:
         try:

@@ -54,7 +54,16 @@ def request_body(model: Model) -> Json:
 def answers(model: Model, example: Json) -> dict[int | str, Json]:
     """Every status that a prediction can end with; `example` is the answer to the example of `request_body`."""
     prediction: Json = {"type": "object", "properties": {"prediction": {"type": "number"}}, "required": ["prediction"]}
-    classes = model.artifact.manifest.task.classes
+    classes, interval = model.artifact.manifest.task.classes, model.artifact.manifest.readout.interval
+    if interval:
+        prediction["properties"]["interval"] = {
+            "type": "array",
+            "items": {"type": "number"},
+            "minItems": 2,
+            "maxItems": 2,
+            "description": f"The target lies between these in {interval.level:.0%} of rows.",
+        }
+        prediction["required"].append("interval")
     if classes:
         each = {str(label): {"type": "number"} for label in classes}
         prediction["properties"] = {

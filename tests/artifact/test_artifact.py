@@ -9,7 +9,11 @@ import pytest
 from fusion_automl.artifact import load
 from fusion_automl.artifact.manifest import FORMAT_VERSION, MANIFEST
 from fusion_automl.data.plain import from_plain
+from fusion_automl.ensemble.calibrate import Calibration
+from fusion_automl.ensemble.decide import Decision
+from fusion_automl.ensemble.readout import Readout
 from fusion_automl.errors import ArtifactError, DataError
+from fusion_automl.metrics import METRICS
 from tests.contracts.rows import mixed_dataset
 
 
@@ -66,8 +70,47 @@ def test_a_missing_or_smuggled_file_is_found(artifact_folder: Path) -> None:
 
 def test_a_newer_format_says_to_upgrade(artifact_folder: Path) -> None:
     _edit(artifact_folder, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(ArtifactError, match=r"format version 2, this release knows up to 1\. Install a newer"):
+    with pytest.raises(ArtifactError, match=r"format version 3, this release knows up to 2\. Install a newer"):
         load(artifact_folder)
+
+
+def test_an_artifact_of_format_1_predicts_as_it_did(artifact_folder: Path) -> None:
+    frame = mixed_dataset("binary", rows=40).frame
+    before = load(artifact_folder).run(frame)
+    value = json.loads((artifact_folder / MANIFEST).read_text())
+    del value["readout"]
+    (artifact_folder / MANIFEST).write_text(json.dumps({**value, "format_version": 1}))
+    np.testing.assert_array_equal(load(artifact_folder).run(frame), before)
+
+
+def test_probabilities_are_calibrated_and_labels_decided_and_evaluate_agrees(artifact_folder: Path) -> None:
+    dataset = mixed_dataset("binary", rows=40)
+    labelled = dataset.frame.assign(target=[dataset.task.classes[code] for code in dataset.y])
+    before = load(artifact_folder)
+    readout = Readout(Calibration("temperature", temperature=2.0), Decision((0.2, 0.8)))
+    _edit(artifact_folder, readout=readout.to_json())
+    after = load(artifact_folder)
+    roots = np.sqrt(np.clip(before.run(dataset.frame), 1e-15, 1))
+    proba = roots / roots.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(after.predict_proba(dataset.frame).to_numpy(), proba)
+    labels = np.where(0.8 * proba[:, 1] > 0.2 * proba[:, 0], "yes", "no")
+    assert after.predict(dataset.frame).tolist() == labels.tolist()
+    table = after.predict_table(dataset.frame)
+    assert list(table) == ["prediction", "probability_no", "probability_yes"]
+    assert table["prediction"].tolist() == labels.tolist()
+    scores = after.evaluate(labelled)
+    assert scores["accuracy"] == (labels == labelled["target"]).mean()
+    assert scores["log_loss"] == pytest.approx(METRICS["log_loss"].value(dataset.y, proba))
+
+
+def test_a_metric_of_one_s_own_is_added_when_asked_for(artifact_folder: Path, tmp_path: Path) -> None:
+    dataset = mixed_dataset("binary", rows=40)
+    labelled = dataset.frame.assign(target=[dataset.task.classes[code] for code in dataset.y])
+    (tmp_path / "mine.py").write_text("def share(y_true, y_pred):\n    return (y_pred == 'yes').mean()\n")
+    name = f"{tmp_path / 'mine.py'}:share"
+    artifact = load(artifact_folder)
+    assert artifact.evaluate(labelled, metric=name)[name] == (artifact.predict(labelled) == "yes").mean()
+    assert name not in artifact.evaluate(labelled)
 
 
 def test_a_folder_that_is_neither_is_named(tmp_path: Path) -> None:

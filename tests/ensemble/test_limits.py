@@ -96,7 +96,7 @@ def test_where_nothing_keeps_the_limits_the_nearest_is_taken(field: Field, price
 
 
 def test_a_single_trial_keeps_the_limits_of_one_fold(field: Field, prices: Prices) -> None:
-    single = build_single(field, contenders(field), prices.of_one_fold, Limits(latency_ms=20))
+    single = build_single(field, contenders(field), prices.of_one_fold, Limits(latency_ms=20), seconds=5)
     assert prices.of_one_fold(single.trials[0]).latency_ms <= 20
     assert len(single.members) == 1 and 0.5 < single.score < 1
 

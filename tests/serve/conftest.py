@@ -36,7 +36,9 @@ def make_run(run: Path, kind: TaskKind, candidates: tuple[Candidate, ...]) -> Pa
     write_problem(run, problem, {"budget": 60.0, "space": "default", "notes": []})
     runner = TrialRunner(run, threads=1)
     for candidate in candidates:
-        report = runner.run(candidate, deadline=Deadline.never(), on_fold=lambda *_: None, may_end_process=False)
+        report = runner.run(
+            candidate, deadline=Deadline.never(), needs_bytes=0, on_fold=lambda *_: None, may_end_process=False
+        )
         assert report.status == "done", report.reason
     deadline = Deadline.after(30)
     started = time.monotonic()

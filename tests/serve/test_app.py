@@ -16,6 +16,7 @@ from PIL import Image
 
 from fusion_automl.data.images import MAX_PIXELS
 from fusion_automl.data.plain import to_plain
+from fusion_automl.ensemble.decide import Decision
 from fusion_automl.serve.app import make_app
 from fusion_automl.serve.auth import digest
 from fusion_automl.serve.model import Model, open_model
@@ -58,13 +59,32 @@ def test_predictions_are_the_artifact_s_own(client: TestClient, model: Model) ->
     assert answer["model"] == "shirts" and answer["version"] == model.version
 
 
-def test_a_regression_answers_with_values_alone(regression_run: Path) -> None:
+def test_a_regression_answers_with_values_and_intervals(regression_run: Path) -> None:
     model = open_model(regression_run)
     client = TestClient(make_app(model, digest(TOKEN)), headers=HEADERS)
     frame = mixed_dataset("regression", rows=4, seed=5).frame
     answer = client.post("/v1/predict", json={"rows": to_plain(frame, SCHEMA)}).json()
-    expected = [{"prediction": pytest.approx(value)} for value in model.artifact.predict(frame).tolist()]
-    assert answer["predictions"] == expected
+    table = model.artifact.predict_table(frame)
+    assert [one["prediction"] for one in answer["predictions"]] == pytest.approx(table["prediction"].to_list())
+    found = np.array([one["interval"] for one in answer["predictions"]])
+    np.testing.assert_allclose(found, table[["lower", "upper"]].to_numpy())
+    assert (found[:, 0] < table["prediction"]).all() and (table["prediction"] < found[:, 1]).all()
+
+
+def test_labels_follow_the_decision_and_probabilities_do_not(model: Model) -> None:
+    manifest = model.artifact.manifest
+    decided = replace(manifest.readout, decision=Decision((0.01, 0.99)))
+    eager = replace(model, artifact=replace(model.artifact, manifest=replace(manifest, readout=decided)))
+    body = {"rows": to_plain(mixed_dataset("binary", rows=30, seed=5).frame, SCHEMA)}
+    first, second = (
+        TestClient(make_app(one, digest(TOKEN)), headers=HEADERS).post("/v1/predict", json=body).json()["predictions"]
+        for one in (model, eager)
+    )
+    assert [one["probabilities"] for one in first] == [one["probabilities"] for one in second]
+    assert [one["prediction"] for one in second] == [
+        "yes" if 0.99 * one["probabilities"]["yes"] > 0.01 * one["probabilities"]["no"] else "no" for one in first
+    ]
+    assert first != second
 
 
 def test_no_rows_have_no_predictions(client: TestClient) -> None:

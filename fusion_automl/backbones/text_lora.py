@@ -29,7 +29,7 @@ class TextLora:
     max_length: int = 128
     layers: int = 3
     rank: int = 16
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     epochs: int = 3
     patience: int = 1

@@ -29,6 +29,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of tiny pretrained nets, as `text_embedding` and its like take them for `checkpoint`."""
+    from tests.contracts.checkpoints import write_checkpoints
+
+    return write_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+
+
 @dataclass(frozen=True, slots=True)
 class S3:
     """An S3 endpoint with the bucket `bucket`, and a boto3 client to it with the right credentials."""

@@ -17,14 +17,14 @@ import pytest
 import torch
 
 from fusion_automl.backbones import BACKBONES
-from fusion_automl.backbones.fitted import FittedNet
 from fusion_automl.candidate import Spec
-from fusion_automl.component import build, component_class, hyperparameters, missing_libraries
+from fusion_automl.component import component_class, hyperparameters, missing_libraries
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import OutOfTime
 from fusion_automl.task import TaskKind
 
+from .nets import Ready
 from .rows import mixed_dataset
 
 OTHER_VALUES: dict[str, dict[str, Any]] = {
@@ -56,24 +56,44 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
     },
     "image_cnn": {"dropout": 0.5, "size": 8, "width": 8, "num_stages": 2, "shift": 0.2, "flip": False},
     "series_cnn": {"dropout": 0.5, "width": 4, "num_blocks": 1, "noise": 0.3},
+    "text_lora": {
+        "checkpoint": "other text",
+        "max_length": 4,
+        "layers": 1,
+        "rank": 2,
+        "dropout": 0.5,
+        "table": True,
+    },
+    "image_lora": {"checkpoint": "other image", "layers": 1, "rank": 2, "dropout": 0.5},
 }
 OF_ALL: dict[str, Any] = {"learning_rate": 1e-4, "weight_decay": 10.0, "epochs": 1, "patience": 0, "batch_size": 8}
 """For each hyperparameter a value that must change the result; a patience of 0 is read as 1."""
+STARTS: dict[str, dict[str, Any]] = {
+    "text_lora": {"checkpoint": "text", "learning_rate": 1e-2},
+    "image_lora": {"checkpoint": "image", "learning_rate": 1e-2},
+}
+"""The tiny nets that stand for the pretrained ones; a net that knows nothing yet has to learn faster."""
+FOLDERS: dict[str, str] = {}
+"""Where those nets are, once the suite has begun."""
 KINDS: tuple[TaskKind, ...] = ("binary", "multiclass", "regression")
 
 
-def fit(name: str, data: Dataset, *, deadline: Deadline | None = None, **params: Any) -> FittedNet:
-    """Trains on the first 48 rows of 60, and holds out the rest."""
-    backbone = build(BACKBONES, Spec.of(name, **params), where="backbones")
-    rows = np.arange(len(data))
-    fitted: FittedNet = backbone.fit(
-        data.take(rows[: len(data) * 4 // 5]),
-        data.take(rows[len(data) * 4 // 5 :]),
-        seed=3,
-        deadline=deadline or Deadline.never(),
-        threads=1,
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_nets(checkpoints: dict[str, str]) -> None:
+    FOLDERS.update(checkpoints)
+
+
+def fit(name: str, data: Dataset, *, deadline: Deadline | None = None, **params: Any) -> Ready:
+    """Trains on the first 48 rows of 60, and holds out the rest; random weights cannot tell new rows, so they are judged by
+    the rows that they learn."""
+    params = STARTS.get(name, {}) | params
+    if "checkpoint" in params:
+        params["checkpoint"] = FOLDERS[params["checkpoint"]]
+    rows, cut = np.arange(len(data)), len(data) * 4 // 5
+    holdout = rows[:cut] if name in STARTS else rows[cut:]
+    return Ready.fit(
+        Spec.of(name, **params), data.take(rows[:cut]), data.take(holdout), deadline=deadline or Deadline.never()
     )
-    return fitted
 
 
 @pytest.fixture(scope="module", params=sorted(BACKBONES))
@@ -95,7 +115,7 @@ def test() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def fitted(name: str, train: Dataset) -> FittedNet:
+def fitted(name: str, train: Dataset) -> Ready:
     return fit(name, train, epochs=2)
 
 
@@ -104,7 +124,7 @@ def test_an_embedding_is_float32_and_a_prediction_float64_of_all_outputs(name: s
     data = mixed_dataset(kind, rows=60)
     net = fit(name, data, epochs=1)
     embedding, prediction = net.forward(data.frame)
-    assert embedding.shape == (60, net.embedding_size) and embedding.dtype == np.float32
+    assert embedding.shape == (60, net.fitted.embedding_size) and embedding.dtype == np.float32
     assert prediction.shape == (60, data.task.num_outputs) and prediction.dtype == np.float64
     assert np.isfinite(embedding).all() and np.isfinite(prediction).all()
     if data.task.is_classification:
@@ -134,13 +154,13 @@ def test_a_class_that_no_training_row_has_keeps_its_column(name: str) -> None:
     assert prediction.shape == (60, 3)
 
 
-def test_the_same_seed_gives_the_same_output(name: str, train: Dataset, fitted: FittedNet) -> None:
+def test_the_same_seed_gives_the_same_output(name: str, train: Dataset, fitted: Ready) -> None:
     again = fit(name, train, epochs=2).forward(train.frame)
     for one, other in zip(again, fitted.forward(train.frame), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_row_alone_equals_the_row_in_a_batch(test: Dataset, fitted: FittedNet) -> None:
+def test_a_row_alone_equals_the_row_in_a_batch(test: Dataset, fitted: Ready) -> None:
     together = fitted.forward(test.frame)
     for row in range(0, len(test), 4):
         alone = fitted.forward(test.frame.iloc[[row]])
@@ -148,9 +168,9 @@ def test_a_row_alone_equals_the_row_in_a_batch(test: Dataset, fitted: FittedNet)
         np.testing.assert_allclose(alone.prediction[0], together.prediction[row], atol=1e-4)
 
 
-def test_no_rows_give_no_rows(test: Dataset, fitted: FittedNet) -> None:
+def test_no_rows_give_no_rows(test: Dataset, fitted: Ready) -> None:
     embedding, prediction = fitted.forward(test.frame.iloc[:0])
-    assert embedding.shape == (0, fitted.embedding_size) and embedding.dtype == np.float32
+    assert embedding.shape == (0, fitted.fitted.embedding_size) and embedding.dtype == np.float32
     assert prediction.shape == (0, 2) and prediction.dtype == np.float64
 
 
@@ -163,17 +183,15 @@ def test_saved_and_loaded_in_another_process_they_say_the_same(train: Dataset, t
         net.save(tmp_path / name)
     # One process for all of them: most of its time goes into importing torch.
     program = """
-import sys, typing
+import sys
 from pathlib import Path
 import numpy as np
-from fusion_automl.backbones import BACKBONES
-from fusion_automl.component import component_class
+from tests.contracts.nets import Ready
 from tests.contracts.rows import mixed_dataset
 frame = mixed_dataset(rows=25, seed=1).frame
 for name in sys.argv[2:]:
     folder = Path(sys.argv[1]) / name
-    fit = component_class(BACKBONES, name, where="backbones").fit
-    embedding, prediction = typing.get_type_hints(fit)["return"].load(folder).forward(frame)
+    embedding, prediction = Ready.load(name, folder).forward(frame)
     np.savez(folder / "seen.npz", embedding=embedding, prediction=prediction)
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path), *names], check=True, cwd=Path(__file__).parents[2])
@@ -183,16 +201,16 @@ for name in sys.argv[2:]:
         np.testing.assert_allclose(seen["prediction"], expected.prediction, atol=1e-5, err_msg=name)
 
 
-def test_a_saved_net_is_safetensors_and_plain_json(fitted: FittedNet, tmp_path: Path) -> None:
-    fitted.save(tmp_path)
+def test_a_saved_net_is_safetensors_and_plain_json(fitted: Ready, tmp_path: Path) -> None:
+    fitted.fitted.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "weights.safetensors"]
     assert json.loads((tmp_path / "config.json").read_text())["outputs"]["size"] == 2
 
 
-def test_loading_leaves_the_random_numbers_alone(fitted: FittedNet, tmp_path: Path) -> None:
+def test_loading_leaves_the_random_numbers_alone(fitted: Ready, tmp_path: Path) -> None:
     fitted.save(tmp_path)
     before = torch.get_rng_state()
-    type(fitted).load(tmp_path)
+    Ready.load(fitted.name, tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -204,7 +222,7 @@ def test_training_leaves_the_random_numbers_and_threads_alone(name: str, train: 
     np.testing.assert_array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_state["state"]["key"])
 
 
-def test_every_hyperparameter_reaches_the_net_or_its_training(name: str, train: Dataset, fitted: FittedNet) -> None:
+def test_every_hyperparameter_reaches_the_net_or_its_training(name: str, train: Dataset, fitted: Ready) -> None:
     others = OF_ALL | OTHER_VALUES[name]
     assert set(others) == set(hyperparameters(component_class(BACKBONES, name, where="backbones")))
     default = fit(name, train, epochs=3, batch_size=20).forward(train.frame).prediction
@@ -216,7 +234,7 @@ def test_every_hyperparameter_reaches_the_net_or_its_training(name: str, train: 
         assert not np.allclose(changed.forward(train.frame).prediction, default, atol=1e-7), hyperparameter
 
 
-def test_missing_and_unseen_cells_are_survived(test: Dataset, fitted: FittedNet) -> None:
+def test_missing_and_unseen_cells_are_survived(test: Dataset, fitted: Ready) -> None:
     frame = test.frame.copy()
     for column in test.schema.columns:
         missing: Any = {"datetime": pd.NaT, "numeric": np.nan, "boolean": np.nan}.get(str(column.kind))
@@ -255,12 +273,12 @@ def test_a_deadline_that_has_passed_raises_out_of_time(name: str, train: Dataset
 def test_a_near_deadline_gives_a_result_after_fewer_epochs(name: str, train: Dataset) -> None:
     fit(name, train, epochs=1)  # imports and first calls of kernels are not part of what is timed
     fitted = fit(name, train, epochs=1_000_000, patience=1_000_000, deadline=Deadline.after(1.5))
-    assert 1 <= len(fitted.history) < 1_000_000
-    assert fitted.history[-1].learning_rate < 0.5 * max(epoch.learning_rate for epoch in fitted.history)
+    assert 1 <= len(fitted.fitted.history) < 1_000_000
+    assert fitted.fitted.history[-1].learning_rate < 0.5 * max(epoch.learning_rate for epoch in fitted.fitted.history)
     assert np.isfinite(fitted.forward(train.frame).prediction).all()
 
 
-def test_one_row_is_fast_enough_to_be_served(test: Dataset, fitted: FittedNet) -> None:
+def test_one_row_is_fast_enough_to_be_served(test: Dataset, fitted: Ready) -> None:
     row = test.frame.iloc[[0]]
     fitted.forward(row)
     started = time.process_time()
@@ -269,6 +287,6 @@ def test_one_row_is_fast_enough_to_be_served(test: Dataset, fitted: FittedNet) -
     assert (time.process_time() - started) / 5 < 0.1
 
 
-def test_fit_says_which_class_it_returns(name: str, fitted: FittedNet) -> None:
+def test_fit_says_which_class_it_returns(name: str, fitted: Ready) -> None:
     fit_method = component_class(BACKBONES, name, where="backbones").fit
-    assert typing.get_type_hints(fit_method)["return"] is type(fitted)
+    assert typing.get_type_hints(fit_method)["return"] is type(fitted.fitted)

@@ -136,7 +136,7 @@ def _readout(facts: Mapping[str, Any], metric: str) -> None:
         return
     calibration, decision = facts["calibration"], facts["decision"]
     line(
-        f"probabilities: calibration {calibration['method']}, mean error {calibration['error']:.3f}"
+        f"probabilities: calibration {calibration['name']}, mean error {calibration['error']:.3f}"
         f" (before: {calibration['error_before']:.3f})"
     )
     if decision["weights"]:

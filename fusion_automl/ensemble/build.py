@@ -54,31 +54,32 @@ def build_ensemble(field: Field, prices: Prices, limits: Limits, *, seconds: flo
     metric = field.problem.metric
     pool = _allowed(contenders(field), lambda trial: prices.of([trial]), limits)
     loads = np.array([limits.load(prices.of([trial])) for trial in pool])
-    # One selection on all rows and five for the honest score; the readout gets a sixth of the time.
+    deadline = Deadline.after(seconds)
+    # One selection on all rows and five for the honest score; the readout gets as long as one, and what they leave.
     each = seconds / 7
 
     def keeps(chosen: npt.NDArray[np.int64]) -> bool:
         return len(chosen) == 1 or limits.keep(prices.of([pool[index] for index in chosen]))
 
     def choose(oof: Floats, y: npt.NDArray[Any]) -> Floats:
-        deadline = Deadline.after(each)
+        until = Deadline.after(each)
         found: list[tuple[float, Floats]] = []
         for inside in _ever_cheaper(loads):
             weights = np.zeros(len(pool))
-            weights[inside] = select(oof[inside], y, metric, size=SIZE, deadline=deadline)
+            weights[inside] = select(oof[inside], y, metric, size=SIZE, deadline=until)
             chosen = np.flatnonzero(weights)
             whole = keeps(chosen)
             if not whole:
                 while not keeps(chosen):
                     chosen = np.delete(chosen, np.argmin(weights[chosen]))
                 weights = np.zeros(len(pool))
-                weights[chosen] = select(oof[chosen], y, metric, size=SIZE, deadline=deadline)
+                weights[chosen] = select(oof[chosen], y, metric, size=SIZE, deadline=until)
             found.append((metric.score(y, blend(weights, oof)), weights))
             if whole:
                 break
         return max(found, key=lambda pair: pair[0])[1]
 
-    return _chosen(field, pool, choose, seconds=each)
+    return _chosen(field, pool, choose, deadline=deadline)
 
 
 def build_single(
@@ -86,11 +87,11 @@ def build_single(
 ) -> Ensemble:
     """Chooses one of `trials` within `limits`: of those that score alike but for noise, the best among the cheapest.
 
-    `trials` stand best first; `price` is what one of them will cost when it predicts. The readout gets `seconds`.
+    `trials` stand best first; `price` is what one of them will cost when it predicts. It takes about `seconds`.
     """
     pool = _allowed(trials, price, limits)
     costs = np.array([price(trial).latency_ms for trial in pool])
-    return _chosen(field, pool, best_cheap(field.problem.metric, costs), seconds=seconds)
+    return _chosen(field, pool, best_cheap(field.problem.metric, costs), deadline=Deadline.after(seconds))
 
 
 def contenders(field: Field) -> list[Trial]:
@@ -116,13 +117,11 @@ def _ever_cheaper(loads: Floats) -> Iterator[npt.NDArray[np.int64]]:
         size = (size + 1) // 2
 
 
-def _chosen(field: Field, pool: Sequence[Trial], choose: Choose, *, seconds: float) -> Ensemble:
+def _chosen(field: Field, pool: Sequence[Trial], choose: Choose, *, deadline: Deadline) -> Ensemble:
     problem, oof = field.problem, field.oof(pool)
     weights = choose(oof, problem.y)
     cross = cross_choose(oof, problem.y, choose, seed=problem.seed)
-    judged = make_readout(
-        oof, problem.y, weights, cross, problem.dataset.task, problem.metric, deadline=Deadline.after(seconds)
-    )
+    judged = make_readout(oof, problem.y, weights, cross, problem.dataset.task, problem.metric, deadline=deadline)
     order = [index for index in np.argsort(-weights, kind="stable") if weights[index] > 0]
     members = tuple((pool[index], float(weights[index])) for index in order)
     return Ensemble(members, judged.score, cross.predict(oof), judged.readout, judged.facts)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.honest import deal
+from fusion_automl.errors import OutOfTime
 from fusion_automl.metrics import Metric
 
 Floats = npt.NDArray[np.float64]
@@ -49,7 +50,7 @@ def decide(probabilities: Floats, y: Codes, metric: Metric, *, deadline: Deadlin
 
     Two classes: a threshold. More: each class weighted by a power of its rarity, one exponent for all; the best answer to
     balanced accuracy has exponent 1 (Menon et al. 2021). The parts' weights are averaged, which moves less from sample to
-    sample than the best of all rows would. Gives up when the deadline passes.
+    sample than the best of all rows would. Raises OutOfTime when the deadline passes.
     """
     factors = np.exp(_log_weights(probabilities, y))
     part = deal(y, max(2, min(PARTS, len(y) // 2)), np.random.default_rng(len(y)))
@@ -60,7 +61,7 @@ def decide(probabilities: Floats, y: Codes, metric: Metric, *, deadline: Deadlin
         scores = []
         for factor in factors:
             if deadline.passed():
-                return MOST_PROBABLE
+                raise OutOfTime("the deadline passed while class weights were tried")
             scores.append(metric.score(truth, others * factor))
         best = factors[int(np.argmax(scores))]
         chosen.append(best)

@@ -17,6 +17,7 @@ from fusion_automl.ensemble.decide import MOST_PROBABLE, Decision, decide
 from fusion_automl.ensemble.greedy import blend
 from fusion_automl.ensemble.honest import CrossChoice
 from fusion_automl.ensemble.interval import Interval, fit_interval
+from fusion_automl.errors import OutOfTime
 from fusion_automl.metrics import Metric
 from fusion_automl.task import Task
 
@@ -75,7 +76,8 @@ def make_readout(
     """Learns the readout of `weights` over out-of-fold predictions `(candidates, rows, outputs)`.
 
     For the score the readout is learned again without each part of `cross`, from the weights chosen without that part, and
-    tried on it: a row's own target has no say in how the row is read.
+    tried on it: a row's own target has no say in how the row is read. Where the deadline passes, labels are the most
+    probable classes, in the score as well.
     """
     means = cross.predict(oof)
     if not task.is_classification:
@@ -87,33 +89,47 @@ def make_readout(
             "mean_width": interval.width,
         }
         return Judged(Readout(interval=interval), metric.score(y, means), {"interval": facts})
+    whole = blend(weights, oof)
+    others = [blend(without, oof[:, cross.part != index]) for index, without in enumerate(cross.weights)]
+
+    def learn(*, labels: bool) -> tuple[Readout, list[Readout]]:
+        parts = [
+            _learn(mean, y[cross.part != index], metric, labels=labels, deadline=deadline)
+            for index, mean in enumerate(others)
+        ]
+        return _learn(whole, y, metric, labels=labels, deadline=deadline), parts
+
+    tried = metric.of_labels
+    try:
+        readout, parts = learn(labels=tried)
+    except OutOfTime:
+        tried = False
+        readout, parts = learn(labels=False)
     calibrated, judged = np.empty_like(means), np.empty_like(means)
-    for index, without in enumerate(cross.weights):
+    for index, part in enumerate(parts):
         inside = cross.part == index
-        part = _learn(blend(without, oof[:, ~inside]), y[~inside], metric, deadline)
         calibrated[inside] = part.calibration.apply(means[inside])
         judged[inside] = part.judged(means[inside], metric)
-    readout = _learn(blend(weights, oof), y, metric, deadline)
     score = metric.score(y, judged)
     facts = {
         "calibration": {
-            **({} if readout.calibration.name == "none" else readout.calibration.to_json()),
-            "method": readout.calibration.name,
+            **readout.calibration.to_json(),
             "error": calibration_error(calibrated, y),
             "error_before": calibration_error(means, y),
         },
         "decision": {
             "weights": dict(zip(map(str, task.classes), readout.decision.weights, strict=False)),
             "gain": score - metric.score(y, calibrated),
+            "tried": tried,
         },
     }
     return Judged(readout, score, facts)
 
 
-def _learn(mean: Floats, y: Targets, metric: Metric, deadline: Deadline) -> Readout:
+def _learn(mean: Floats, y: Targets, metric: Metric, *, labels: bool, deadline: Deadline) -> Readout:
     step = -(-mean.size // MAX_CELLS)
     mean, codes = mean[::step], y[::step].astype(np.int64)
     calibration = calibrate(mean, codes)
-    if not metric.of_labels:
+    if not labels:
         return Readout(calibration)
     return Readout(calibration, decide(calibration.apply(mean), codes, metric, deadline=deadline))

@@ -3,6 +3,7 @@ import pytest
 
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.decide import Decision, decide
+from fusion_automl.errors import OutOfTime
 from fusion_automl.metrics import METRICS
 
 NEVER = Deadline.never()
@@ -47,9 +48,9 @@ def test_accuracy_of_calibrated_probabilities_needs_no_threshold() -> None:
     assert kept.count(()) >= 8
 
 
-def test_without_time_the_most_probable_class_is_the_answer() -> None:
-    p, y = _rare(0, 2000)
-    assert decide(p, y, METRICS["f1"], deadline=Deadline.after(-1)) == Decision()
+def test_without_time_it_says_so() -> None:
+    with pytest.raises(OutOfTime, match="while class weights were tried"):
+        decide(*_rare(0, 200), METRICS["f1"], deadline=Deadline.after(-1))
 
 
 def test_no_weights_change_nothing_and_weights_survive_json() -> None:

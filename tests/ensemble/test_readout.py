@@ -75,10 +75,30 @@ def test_the_targets_of_a_part_have_no_say_in_how_it_is_read(seed: int, name: st
     np.testing.assert_array_equal(first[part == 2], second[part == 2])
 
 
+class EndsAfter(Deadline):
+    """Passes when it has been asked `questions` times."""
+
+    questions = 900
+
+    def passed(self) -> bool:
+        EndsAfter.questions -= 1
+        return EndsAfter.questions < 0
+
+
+def test_time_that_ends_while_labels_are_tuned_ends_it_for_score_and_readout_alike() -> None:
+    """There are about 1,000 questions: the parts are tuned by then, the whole is not."""
+    oof, y = _library(0, 800, skill=0.12)
+    cross = CrossChoice(np.arange(len(y)) % 4, np.tile([0.5, 0.5, 0, 0, 0, 0], (4, 1)))
+    judged = make_readout(oof, y, cross.weights[0], cross, BINARY, METRICS["f1"], deadline=EndsAfter(np.inf))
+    assert EndsAfter.questions < 0
+    assert judged.readout.decision.weights == ()
+    assert judged.facts["decision"] == {"weights": {}, "gain": 0.0, "tried": False}
+
+
 def test_probabilities_that_are_too_sure_are_cooled_and_the_error_is_told_before_and_after() -> None:
     judged, _, _ = _make(*_library(1, 2000, skill=0.5), METRICS["roc_auc"], BINARY)
     facts = judged.facts["calibration"]
-    assert facts["method"] in ("temperature", "isotonic")
+    assert facts["name"] in ("temperature", "isotonic")
     assert facts["error"] < facts["error_before"] / 2
 
 

@@ -50,7 +50,7 @@ SECONDS_PER_CANDIDATE = 60.0
 SIZE = 16
 SPARE_SECONDS = 0.5
 """Added to the price of each candidate, so that one of no cost but next to no use does not come first."""
-WORTH = 0.002
+WORTH = 0.004
 """What a candidate must add to a blend's score (0 guesses, 1 is the best seen) to be listed."""
 
 
@@ -246,7 +246,8 @@ def learn(lines: list[dict[str, Any]]) -> list[tuple[Candidate, float, float]]:
     by_dataset: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
         by_dataset[line["dataset"]].append(line)
-    blends = [blend for blend in map(Blend, by_dataset.values()) if blend.tells_something]
+    measured = list(map(Blend, by_dataset.values()))
+    blends = [blend for blend in measured if blend.tells_something] or measured
     candidates = {line["key"]: Candidate.from_json(line["candidate"]) for line in lines}
     # What few datasets have (a regression's log target) says little about the others.
     shared = {key: sum(key in blend.oof for blend in blends) for key in candidates}
@@ -266,7 +267,9 @@ def learn(lines: list[dict[str, Any]]) -> list[tuple[Candidate, float, float]]:
     return chosen
 
 
-def to_toml(chosen: list[tuple[Candidate, float, float]], lines: list[dict[str, Any]], mix: tuple[str, ...]) -> str:
+def to_toml(
+    chosen: list[tuple[Candidate, float, float]], lines: list[dict[str, Any]], mix: tuple[str, ...], max_rows: int
+) -> str:
     datasets = sorted({line["dataset"] for line in lines})
     head = [
         f"# {' + '.join(mix)}: learned by benchmarks/learn_portfolio.py from {len(lines)} evaluations on",
@@ -276,7 +279,8 @@ def to_toml(chosen: list[tuple[Candidate, float, float]], lines: list[dict[str, 
     body = []
     for candidate, gain, seconds in chosen:
         comment = f"  # +{gain:.3f}, {seconds:.1f} s"
-        body.append(f"\n[[portfolio]]{comment}\n{_entry(candidate)}mix = {json.dumps(list(mix))}")
+        scope = f"mix = {json.dumps(list(mix))}\nmax_rows = {max_rows}"
+        body.append(f"\n[[portfolio]]{comment}\n{_entry(candidate)}{scope}")
     return "\n".join([*head, *body]) + "\n"
 
 
@@ -325,13 +329,16 @@ def main() -> None:
     learning = commands.add_parser("learn")
     learning.add_argument("measured", type=Path)
     learning.add_argument("--mix", required=True)
+    learning.add_argument(
+        "--max-rows", type=int, default=5000, help="data for which the list is meant; nets gain with rows"
+    )
     arguments = parser.parse_args()
     mix: Any = tuple(arguments.mix.split("+"))
     if arguments.command == "measure":
         measure(mix, arguments.data, arguments.rows, arguments.out, arguments.seconds)
         return
     lines = [line for line in _lines(arguments.measured) if tuple(line["mix"]) == mix]
-    sys.stdout.write(to_toml(learn(lines), lines, mix))
+    sys.stdout.write(to_toml(learn(lines), lines, mix, arguments.max_rows))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_the_default_searches_and_tries_everything_there_is() -> None:
 def test_the_default_soon_tries_a_classical_model_a_net_and_a_fusion(mix: tuple[Modality, ...]) -> None:
     """A few minutes on a small machine must reach every level of fusion, whatever the mix."""
     for task in get_args(TaskKind):
-        first = portfolio(fit_space(read_space("default"), mix, task, 2000))[:26]
+        first = portfolio(fit_space(read_space("default"), mix, task, 2000))[:32]
         assert {"none", "data", "model", "decision"} <= {fusion_level(candidate.fusion.name) for candidate in first}
 
 

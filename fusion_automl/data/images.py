@@ -27,10 +27,13 @@ _remembered: ContextVar[_Memory | None] = ContextVar("remembered images", defaul
 Cells = Sequence[bytes | str | None] | npt.NDArray[Any]
 
 
-def decode_images(cells: Cells, *, size: int, channels: int, where: str = "images") -> npt.NDArray[np.uint8]:
+def decode_images(
+    cells: Cells, *, size: int, channels: int, where: str = "images", rows: Sequence[int] | None = None
+) -> npt.NDArray[np.uint8]:
     """`(rows, size, size, channels)` uint8, grey for 1 channel, RGB for 3, squashed to a square; zeros where missing.
 
-    Raises DataError, beginning with `where`, that names the first row whose image is broken, huge or not to be read.
+    Raises DataError, beginning with `where`, that names the first row whose image is broken, huge or not to be read; `rows`
+    are the numbers of a part of a table in the whole.
     """
     pixels = np.zeros((len(cells), size, size, channels), dtype=np.uint8)
     for row, cell in enumerate(cells):
@@ -38,7 +41,8 @@ def decode_images(cells: Cells, *, size: int, channels: int, where: str = "image
             try:
                 pixels[row] = _recall(cell, size=size, channels=channels)
             except DataError as error:
-                raise DataError(f"{where}: row {row} (rows count from 0): {error}") from error
+                number = rows[row] if rows is not None else row
+                raise DataError(f"{where}: row {number} (rows count from 0): {error}") from error
     return pixels
 
 

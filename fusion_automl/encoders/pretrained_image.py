@@ -16,10 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fusion_automl.backbones.nets.base import best_device, isolated
 from fusion_automl.data.images import decode_images
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.pretrained_net import (
     Rows,
+    check_split,
     layers_of,
     load_net,
     norm_of,
@@ -54,7 +56,14 @@ class FrozenImage:
         if getattr(net, "main_input_name", "") != "pixel_values":
             config: Any = net.config
             raise FitError(f"the checkpoint in {folder} is a {config.model_type}, not an image net")
-        return cls(net, json.loads((folder / PIXELS).read_text()))
+        frozen = cls(net, json.loads((folder / PIXELS).read_text()))
+        with running(1), isolated(seed=0, threads=None):
+            pixels = frozen._slope()
+            if not torch.allclose(frozen._embed(pixels), frozen._embed(pixels), atol=1e-3):  # masked autoencoders
+                raise FitError(
+                    f"the checkpoint in {folder} leaves out patches at random, and says other things each time"
+                )
+        return frozen
 
     def save(self, folder: Path) -> None:
         write_net(self.net, folder)
@@ -90,7 +99,9 @@ class FrozenImage:
         present = np.flatnonzero([cell is not None for cell in cells])
         batches = [present[start : start + BATCH_IMAGES] for start in range(0, len(present), BATCH_IMAGES)]
         for rows in paced(batches, np.ones(len(cells)), deadline=deadline, name=where):
-            decoded = decode_images(cells[rows], size=self.side, channels=self.channels, where=where)
+            decoded = decode_images(
+                cells[rows], size=self.side, channels=self.channels, where=where, rows=rows.tolist()
+            )
             pixels = torch.from_numpy(decoded).permute(0, 3, 1, 2).float()
             if self.pixels.get("do_rescale", True):
                 pixels = pixels * self.pixels.get("rescale_factor", 1 / 255)
@@ -112,13 +123,21 @@ class FrozenImage:
 
     def check_layers(self, skip: int) -> None:
         """Raises FitError unless the last `skip` layers over the states below them give what the whole net gives."""
-        with running(1) as device:
-            pixels = torch.linspace(-1, 1, self.channels * self.side**2, device=device)
-            pixels = pixels.view(1, self.channels, self.side, self.side)
-            whole = self.net(pixel_values=pixels).last_hidden_state
-            parts = norm_of(self.net)(through(layers_of(self.net)[-skip:], self._states(pixels, skip), None))
-        if whole.shape != parts.shape or not torch.allclose(whole, parts, atol=1e-3):
-            raise FitError("the last layers of this architecture cannot be run on their own, so they cannot be tuned")
+        with running(1):
+            pixels = self._slope()
+
+            def split() -> Tensor:
+                states_BTD: Tensor = norm_of(self.net)(
+                    through(layers_of(self.net)[-skip:], self._states(pixels, skip), None)
+                )
+                return states_BTD
+
+            check_split(self.net(pixel_values=pixels).last_hidden_state, split)
+
+    def _slope(self) -> Tensor:
+        """One image to try the net on, every patch of which is another."""
+        pixels = torch.linspace(-1, 1, self.channels * self.side**2, device=best_device())
+        return pixels.view(1, self.channels, self.side, self.side)
 
 
 def _side(pixels: Mapping[str, Any]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,19 @@ def norm_of(net: nn.Module) -> nn.Module:
     """What follows the last layer: a normalisation in image transformers, nothing in BERT's family."""
     norm = getattr(net, "layernorm", None)
     return norm if isinstance(norm, nn.Module) else nn.Identity()
+
+
+def check_split(whole: Tensor, split: Callable[[], Tensor], compared: Tensor | slice = slice(None)) -> None:
+    """Raises FitError unless `split`, which runs the layers one by one, gives what the whole net gave where it is compared."""
+    problem = "the last layers of this architecture cannot be run on their own, so they cannot be tuned"
+    try:
+        parts = split()
+    except FitError:
+        raise
+    except Exception as error:  # every architecture has its own way to miss what its layers are usually called with
+        raise FitError(f"{problem}: {error}") from error
+    if whole.shape != parts.shape or not torch.allclose(whole[compared], parts[compared], atol=1e-3):
+        raise FitError(problem)
 
 
 def through(layers: Sequence[nn.Module] | nn.ModuleList, states_BTD: Tensor, inside_BT: Tensor | None) -> Tensor:

@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fusion_automl.data.split import make_split
 from fusion_automl.errors import UserError
+from fusion_automl.evaluate import Problem
 from fusion_automl.metrics import check_metric, metric_for
+from fusion_automl.search.problem import read_problem, write_problem
 from fusion_automl.task import Task
+from tests.contracts.rows import mixed_dataset
 
 BINARY = Task("binary", "y", ("bad", "good"))
 VALUES = Task("regression", "y")
@@ -75,3 +79,16 @@ def test_what_is_wrong_is_said(tmp_path: Path, body: str, function: str, message
 def test_a_metric_that_cannot_be_taken_of_these_targets_is_refused() -> None:
     with pytest.raises(UserError, match=r"--metric: 'rmsle' is nan for predictions of 'y'"):
         check_metric(metric_for(VALUES, "rmsle"), VALUES, np.array([-1.0, 2.0]))
+
+
+def test_a_run_keeps_the_metric_for_its_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _file(
+        tmp_path, "def loss(y_true, y_pred):\n    return abs(y_true - y_pred).mean()\nloss.greater_is_better = False\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    dataset = mixed_dataset("regression", rows=20)
+    metric = metric_for(dataset.task, "mine.py:loss")
+    write_problem(tmp_path / "run", Problem(dataset, make_split(dataset, num_folds=2, seed=0), metric, 0), {})
+    monkeypatch.chdir("/")
+    found = read_problem(tmp_path / "run")
+    assert found.metric.score(dataset.y, dataset.y[:, None] + 2) == pytest.approx(-2)

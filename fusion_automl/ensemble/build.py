@@ -13,9 +13,9 @@ import numpy.typing as npt
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.field import Field
 from fusion_automl.ensemble.greedy import blend, select
-from fusion_automl.ensemble.honest import Choose, best_cheap, cross_choose
+from fusion_automl.ensemble.honest import Choose, best_cheap
 from fusion_automl.ensemble.price import Limits, Price, Prices
-from fusion_automl.ensemble.readout import AS_IT_IS, Readout, make_readout
+from fusion_automl.ensemble.readout import AS_IT_IS, Readout
 from fusion_automl.search.ledger import Trial
 from fusion_automl.search.propose import BASELINE
 
@@ -31,8 +31,8 @@ SIZE = 25
 class Ensemble:
     """Trials with weights, heaviest first, and how their weighted mean is read.
 
-    `honest` are weighted means for the covered rows by weights chosen without them; `score` is that of reading them by a
-    readout learned without them, and `facts` say what the readout is worth.
+    `honest` are predictions for the covered rows, by weights and a readout that were found without them, `score` is their
+    score, and `facts` say what the readout is worth.
     """
 
     members: tuple[tuple[Trial, float], ...]
@@ -118,10 +118,7 @@ def _ever_cheaper(loads: Floats) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _chosen(field: Field, pool: Sequence[Trial], choose: Choose, *, deadline: Deadline) -> Ensemble:
-    problem, oof = field.problem, field.oof(pool)
-    weights = choose(oof, problem.y)
-    cross = cross_choose(oof, problem.y, choose, seed=problem.seed)
-    judged = make_readout(oof, problem.y, weights, cross, problem.dataset.task, problem.metric, deadline=deadline)
+    weights, judged = field.read(pool, choose, deadline=deadline)
     order = [index for index in np.argsort(-weights, kind="stable") if weights[index] > 0]
     members = tuple((pool[index], float(weights[index])) for index in order)
-    return Ensemble(members, judged.score, cross.predict(oof), judged.readout, judged.facts)
+    return Ensemble(members, judged.score, judged.honest, judged.readout, judged.facts)

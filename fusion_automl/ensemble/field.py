@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fusion_automl.ensemble.honest import Choose, best_single, cross_predict
+from fusion_automl.deadline import Deadline
+from fusion_automl.ensemble.honest import Choose, best_single, cross_choose, cross_predict
+from fusion_automl.ensemble.readout import Judged, make_readout
 from fusion_automl.evaluate import Problem
 from fusion_automl.search.ledger import Ledger, Trial
 from fusion_automl.search.propose import BASELINE
@@ -39,6 +41,14 @@ class Field:
     def honest(self, trials: Sequence[Trial], choose: Choose) -> Floats:
         """Predictions for the covered rows, each by a choice among `trials` made without its row."""
         return cross_predict(self.oof(trials), self.problem.y, choose, seed=self.problem.seed)
+
+    def read(self, trials: Sequence[Trial], choose: Choose, *, deadline: Deadline) -> tuple[Floats, Judged]:
+        """The weights `(trials,)` of a choice among `trials`, and how their weighted mean is read."""
+        problem, oof = self.problem, self.oof(trials)
+        weights = choose(oof, problem.y)
+        cross = cross_choose(oof, problem.y, choose, seed=problem.seed)
+        task = problem.dataset.task
+        return weights, make_readout(oof, problem.y, weights, cross, task, problem.metric, deadline=deadline)
 
     def honest_best(self, trials: Sequence[Trial]) -> Floats:
         """Predictions of "the best of these trials", chosen without the rows it predicts."""

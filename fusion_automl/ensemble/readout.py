@@ -63,9 +63,11 @@ AS_IT_IS = Readout()
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A readout, the honest score of predicting with it, and `facts` on what it is worth, honest as well."""
+    """A readout, and what it is worth on rows that had no part in it: what the metric looks at for each row (`honest`), its
+    score, and `facts`."""
 
     readout: Readout
+    honest: Floats
     score: float
     facts: dict[str, Any]
 
@@ -88,7 +90,7 @@ def make_readout(
             "coverage": interval.coverage,
             "mean_width": interval.width,
         }
-        return Judged(Readout(interval=interval), metric.score(y, means), {"interval": facts})
+        return Judged(Readout(interval=interval), means, metric.score(y, means), {"interval": facts})
     whole = blend(weights, oof)
     others = [blend(without, oof[:, cross.part != index]) for index, without in enumerate(cross.weights)]
 
@@ -123,7 +125,7 @@ def make_readout(
             "tried": tried,
         },
     }
-    return Judged(readout, score, facts)
+    return Judged(readout, judged, score, facts)
 
 
 def _learn(mean: Floats, y: Targets, metric: Metric, *, labels: bool, deadline: Deadline) -> Readout:

@@ -12,6 +12,7 @@ from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import ENCODERS
 from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.ensemble.field import Field
+from fusion_automl.ensemble.honest import best_single
 from fusion_automl.evidence.compare import Gain, paired_bootstrap
 from fusion_automl.fusion import FUSIONS
 from fusion_automl.search.ledger import Trial
@@ -85,8 +86,10 @@ class Evidence:
         return self.gain(is_fused, lambda candidate: not is_fused(candidate))
 
     def ensemble_gain(self, ensemble: Ensemble) -> Gain | None:
-        """The ensemble against the best single candidate."""
-        return self._compare(ensemble.honest, self.field.honest_best(self.field.trials[:POOL]))
+        """The ensemble against the best single candidate, both read in the same way: a threshold is no merit of either."""
+        best = best_single(self.field.problem.metric)
+        _, judged = self.field.read(self.field.trials[:POOL], best, deadline=Deadline.after(self._seconds_each))
+        return self._compare(ensemble.honest, judged.honest)
 
     def modality_gains(self) -> dict[str, Gain | None]:
         """For each modality, the best candidate that uses it against the best that does not; empty where there is one."""

@@ -107,7 +107,8 @@ def test_values_get_an_interval_and_their_score_stays() -> None:
     y = rng.normal(size=300)
     oof = y[None, :, None] + rng.normal(0, 0.5, (4, 300, 1))
     judged, _, cross = _make(oof, y, METRICS["rmse"], VALUES)
-    assert judged.score == METRICS["rmse"].score(y, cross.predict(oof))
+    np.testing.assert_array_equal(judged.honest, cross.predict(oof))
+    assert judged.score == METRICS["rmse"].score(y, judged.honest)
     assert judged.facts["interval"]["coverage"] == pytest.approx(0.9, abs=0.03)
 
 

@@ -97,7 +97,7 @@ def test_a_folder_without_a_file_is_told_by_the_files_name(checkpoints: dict[str
     (folder / "tokenizer.json").unlink()
     expected = f"the checkpoint in {folder} has no tokenizer.json."
     assert pretrained.obstacle(str(folder), "text") == expected
-    with pytest.raises(FitError, match="has no tokenizer.json"):
+    with pytest.raises(FitError, match=r"has no tokenizer\.json"):
         pretrained.find(str(folder), "text", deadline=Deadline.never())
     assert pretrained.obstacle(checkpoints["text"], "image").endswith("has no preprocessor_config.json.")
 

@@ -27,6 +27,7 @@ from fusion_automl.encoders.pretrained_net import (
     norm_of,
     paced,
     read_checkpoint,
+    reading,
     running,
     through,
     write_net,
@@ -56,7 +57,8 @@ class FrozenImage:
         if getattr(net, "main_input_name", "") != "pixel_values":
             config: Any = net.config
             raise FitError(f"the checkpoint in {folder} is a {config.model_type}, not an image net")
-        frozen = cls(net, json.loads((folder / PIXELS).read_text()))
+        with reading(folder):
+            frozen = cls(net, json.loads((folder / PIXELS).read_text()))
         with running(1), isolated(seed=0, threads=None):
             pixels = frozen._slope()
             if not torch.allclose(frozen._embed(pixels), frozen._embed(pixels), atol=1e-3):  # masked autoencoders

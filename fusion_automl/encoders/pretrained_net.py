@@ -37,19 +37,16 @@ def read_checkpoint(folder: Path) -> nn.Module:
     embeddings move by 0.0003). Raises FitError where transformers cannot read it without running code from it."""
     from transformers import AutoModel
 
-    try:
-        with _quiet():
-            net, report = AutoModel.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                attn_implementation="eager",  # every architecture has it, and here it is as fast as torch's own
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise FitError(f"the checkpoint in {folder} cannot be read: {error}") from error
+    with reading(folder), _quiet():
+        net, report = AutoModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="eager",  # every architecture has it, and here it is as fast as torch's own
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
     lacking = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if lacking:
         raise FitError(f"the checkpoint in {folder} has no weights for {lacking[0]} and {len(lacking) - 1} others")
@@ -59,6 +56,17 @@ def read_checkpoint(folder: Path) -> nn.Module:
             if not weight.isfinite().all():
                 raise FitError(f"the checkpoint in {folder} has weights that float16 cannot hold")
     return _frozen(net)
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Inside, whatever goes wrong is raised as FitError: the files are broken, or need code that is not here."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # safetensors and tokenizers raise bare ones
+        raise FitError(f"the checkpoint in {folder} cannot be read: {error}") from error
 
 
 def write_net(net: nn.Module, folder: Path) -> None:

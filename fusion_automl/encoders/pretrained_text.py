@@ -24,6 +24,7 @@ from fusion_automl.encoders.pretrained_net import (
     norm_of,
     paced,
     read_checkpoint,
+    reading,
     running,
     through,
     write_net,
@@ -57,7 +58,9 @@ class FrozenText:
         config: Any = net.config
         if not all(hasattr(config, name) for name in ("max_position_embeddings", "hidden_size")):
             raise FitError(f"the checkpoint in {folder} is a {config.model_type}, not a text transformer")
-        return cls(net, Tokenizer.from_file(str(folder / TOKENIZER)), max_length)
+        with reading(folder):
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        return cls(net, tokenizer, max_length)
 
     def save(self, folder: Path) -> None:
         write_net(self.net, folder)

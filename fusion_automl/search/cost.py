@@ -18,6 +18,8 @@ from fusion_automl.store.node import Node
 
 MAX_POINTS = 100
 """The latest fits of a kind that are looked at: asking must not cost more the longer a search goes on."""
+UNSEEN_NET = 2.0
+"""Typical trials that the first net of a run is taken to cost."""
 SHRINKAGE = 1.0
 """Weighs against slopes as much as one fit does whose sizes are e times the usual."""
 OUTLIER = 4.5
@@ -111,7 +113,8 @@ class CostModel:
             self._seconds[kind].learn(_sizes(*(node.parts or (node.spec,))), seconds)
 
     def seconds(self, candidate: Candidate) -> float:
-        """The expected seconds over all folds; a kind of part that was never seen costs what its like do, or nothing."""
+        """The expected seconds over all folds; a kind of part that was never seen costs what its like do, or nothing, but a
+        net as much as UNSEEN_NET trials."""
         if self._too_slow & {spec for part in (candidate, *candidate.members) for spec in part.backbones}:
             return math.inf
         missing = {piece.what: piece for piece in pieces(candidate) if piece.what not in self._stored}
@@ -120,7 +123,9 @@ class CostModel:
     def _piece_seconds(self, piece: Piece) -> float:
         known = (self._seconds[kind] for kind in piece.kinds if kind in self._seconds)
         nearest = next(known, None)
-        return nearest.predict(piece.sizes) if nearest else 0.0
+        if nearest is not None:
+            return nearest.predict(piece.sizes)
+        return UNSEEN_NET * self.typical_seconds() / self._num_folds if isinstance(piece.what, Net) else 0.0
 
     def typical_seconds(self) -> float:
         """The median over the trials that finished a fold."""

@@ -42,7 +42,7 @@ def search(plan: Plan, listener: Listener) -> None:
                 break
             listener.started(candidate)
             try:
-                worker.run(proposal, deadline, partial(listener.fold_done, candidate))
+                worker.run(proposal.order, deadline, partial(listener.fold_done, candidate))
             except WorkerDied as error:
                 worker.end()
                 record_death(ledger, candidate, deadline, OVERRAN if deadline.passed() else str(error))

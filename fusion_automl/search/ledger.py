@@ -23,8 +23,8 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a trial ended. `score` is over all out-of-fold rows when it is done, the mean of its folds when it was pruned;
-    higher is better, None is worse than any number.
+    """How a trial ended. `score` is over all out-of-fold rows when it is done, the mean of its folds when it was pruned, and
+    that of its `preview` when that was all; higher is better, None is worse than any number.
 
     `outputs` are the candidate's prediction in each fold it finished, `nodes` all parts they use. `fit_seconds` is what
     the trial spent in fitting and applying parts that the store did not have, `peak_bytes` the most memory that its
@@ -44,6 +44,7 @@ class Report:
     nodes: tuple[str, ...] = ()
     finished_at: float = 0.0
     peak_bytes: int = 0
+    preview: float | None = None
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:

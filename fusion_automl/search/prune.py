@@ -10,7 +10,7 @@ MIN_FINISHED = 6
 
 
 def hopeless(fold_scores: Sequence[float], finished: Sequence[Sequence[float]]) -> bool:
-    """Whether the mean of these fold scores lies below the median of the finished trials' means over the same folds."""
+    """Whether the mean of these scores lies below the median of the finished trials' means over as many."""
     if len(finished) < MIN_FINISHED:
         return False
     num_folds = len(fold_scores)

@@ -16,8 +16,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from fusion_automl.candidate import Param
+from fusion_automl.evaluate import PREVIEW_SHARE
 from fusion_automl.fusion import level_of
-from fusion_automl.search.ledger import Trial
+from fusion_automl.search.ledger import Report, Trial
 from fusion_automl.search.sample import params_of, suggest
 from fusion_automl.search.sampler import JointSampler
 from fusion_automl.search.space import LocalSpace
@@ -30,8 +31,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Study:
     """What the sampler knows, and what the dashboard shows; both are filled by `add` alone, by one process alone."""
 
-    def __init__(self, run: Path, space: LocalSpace, *, seed: int) -> None:
+    def __init__(self, run: Path, space: LocalSpace, *, seed: int, num_folds: int) -> None:
         self._space = space
+        self._num_folds = num_folds
         self.sampled = optuna.create_study(direction="maximize", sampler=JointSampler(seed=seed))
         run.mkdir(parents=True, exist_ok=True)
         (run / STUDY).unlink(missing_ok=True)
@@ -49,11 +51,12 @@ class Study:
     def add(self, trial: Trial) -> None:
         """Takes a finished trial of the ledger.
 
-        The sampler hears a pruned trial as pruned with the score it had, and a failed one as pruned without a score, which
-        TPE ranks below all others: it neither takes a score on few folds for a full one nor comes back to what fails.
+        The sampler hears a pruned trial as pruned with the scores it had, each at its fidelity, and a failed one as pruned
+        without a score, which TPE ranks below all others: it neither takes a score on few rows for a full one nor comes
+        back to what fails.
         """
         params = params_of(trial.candidate, self._space)
-        finished = _finished(trial, params or {}, self._space)
+        finished = _finished(trial, params or {}, self._space, self._num_folds)
         self._shown.add_trial(finished)
         if params is not None:
             if finished.state == TrialState.FAIL:
@@ -61,8 +64,15 @@ class Study:
             self.sampled.add_trial(finished)
 
 
-def _finished(trial: Trial, params: dict[str, Param], space: LocalSpace) -> FrozenTrial:
-    report, scores = trial.report, trial.report.fold_scores
+def _steps(report: Report, num_folds: int) -> dict[int, float]:
+    """Mean scores by fidelity: the percentage of the full work, which is all folds with all their train rows."""
+    scores = report.fold_scores
+    steps = {round(100 * folds / num_folds): fmean(scores[:folds]) for folds in range(1, len(scores) + 1)}
+    return steps if report.preview is None else {round(100 * PREVIEW_SHARE / num_folds): report.preview} | steps
+
+
+def _finished(trial: Trial, params: dict[str, Param], space: LocalSpace, num_folds: int) -> FrozenTrial:
+    report = trial.report
     asked = optuna.trial.FixedTrial(params)
     if params:
         suggest(asked, space)
@@ -72,7 +82,7 @@ def _finished(trial: Trial, params: dict[str, Param], space: LocalSpace) -> Froz
         value=report.score if report.status == "done" else None,
         params=params,
         distributions=asked.distributions,
-        intermediate_values={step: fmean(scores[:step]) for step in range(1, len(scores) + 1)},
+        intermediate_values=_steps(report, num_folds),
         user_attrs={
             "key": report.key,
             "candidate": trial.candidate.describe(),

@@ -7,14 +7,16 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
-from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, FusionError, OutOfTime
-from fusion_automl.evaluate import FoldResult, Problem, evaluate, out_of_fold
+from fusion_automl.evaluate import PREVIEW_SHARE, FoldResult, Problem, evaluate, out_of_fold, preview
 from fusion_automl.search.ledger import Ledger, Report, Status
 from fusion_automl.search.memory import available_bytes, forget_peak, peak_bytes
+from fusion_automl.search.order import Order
 from fusion_automl.search.problem import read_problem
 from fusion_automl.search.prune import hopeless
 from fusion_automl.store.disk import Store
@@ -26,6 +28,18 @@ GRACE_SECONDS = 2.0
 OnFold = Callable[[int, float], None]
 
 
+@dataclass(slots=True)
+class _SoFar:
+    """What a trial has come to."""
+
+    results: list[FoldResult] = field(default_factory=list)
+    preview: float | None = None
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        return tuple(result.score for result in self.results)
+
+
 class TrialRunner:
     """Runs trials of one run folder in this process; made once, since reading the data costs more than many trials."""
 
@@ -35,11 +49,9 @@ class TrialRunner:
         self.store = Store(run / "store")
         self.threads = threads
 
-    def run(
-        self, candidate: Candidate, *, deadline: Deadline, needs_bytes: float, on_fold: OnFold, may_end_process: bool
-    ) -> Report:
+    def run(self, order: Order, *, deadline: Deadline, on_fold: OnFold, may_end_process: bool) -> Report:
         """Evaluates and records one candidate at one go; see `folds`."""
-        folds = self.folds(candidate, deadline=deadline, needs_bytes=needs_bytes, may_end_process=may_end_process)
+        folds = self.folds(order, deadline=deadline, may_end_process=may_end_process)
         while True:
             try:
                 result = next(folds)
@@ -48,62 +60,68 @@ class TrialRunner:
                 return report
             on_fold(result.fold, result.score)
 
-    def folds(
-        self, candidate: Candidate, *, deadline: Deadline, needs_bytes: float, may_end_process: bool
-    ) -> Generator[FoldResult, None, Report]:
+    def folds(self, order: Order, *, deadline: Deadline, may_end_process: bool) -> Generator[FoldResult, None, Report]:
         """Evaluates one candidate, yielding each fold as it is done, then records and returns its report.
 
-        It is not begun where it `needs_bytes` beyond what this process uses and the machine does not have them. Whatever
-        the candidate raises becomes a report. With `may_end_process` a fit that overruns the deadline by more than
-        GRACE_SECONDS ends this process with exit code 1, through a timer that needs neither the interpreter nor its lock;
-        who waits for the answer records it.
+        It is not begun where this machine does not have the memory. Whatever the candidate raises becomes a report. With
+        `may_end_process` a fit that overruns the deadline by more than GRACE_SECONDS ends this process with exit code 1,
+        through a timer that needs neither the interpreter nor its lock; who waits for the answer records it.
         """
-        results: list[FoldResult] = []
+        so_far = _SoFar()
         started, hits, misses, fit = time.perf_counter(), self.store.hits, self.store.misses, self.store.fit_seconds
         if may_end_process and math.isfinite(deadline.at):
             faulthandler.dump_traceback_later(max(0.1, deadline.seconds_left() + GRACE_SECONDS), exit=True)
         forget_peak()
         try:
-            status, reason = yield from self._evaluate(candidate, deadline, needs_bytes, results)
+            status, reason = yield from self._evaluate(order, deadline, so_far)
         finally:
             faulthandler.cancel_dump_traceback_later()
-        done = status == "done"
-        score = self.problem.metric.score(self.problem.y, out_of_fold(self.problem, results)) if done else None
-        if status == "pruned":
-            score = sum(result.score for result in results) / len(results)
         report = Report(
-            key=candidate.key,
+            key=order.candidate.key,
             status=status,
-            score=score,
-            fold_scores=tuple(result.score for result in results),
+            score=self._score(status, so_far),
+            fold_scores=so_far.scores,
             seconds=time.perf_counter() - started,
             fit_seconds=self.store.fit_seconds - fit,
             hits=self.store.hits - hits,
             misses=self.store.misses - misses,
             reason=reason,
-            outputs=tuple(result.output for result in results),
-            nodes=tuple(dict.fromkeys(node for result in results for node in result.nodes)),
+            outputs=tuple(result.output for result in so_far.results),
+            nodes=tuple(dict.fromkeys(node for result in so_far.results for node in result.nodes)),
             peak_bytes=peak_bytes(),
+            preview=so_far.preview,
         )
-        self.ledger.record(candidate, report, [result.predictions for result in results])
-        logger.info("%s %s score=%s seconds=%.1f %s", report.key, status, score, report.seconds, reason)
+        self.ledger.record(order.candidate, report, [result.predictions for result in so_far.results])
+        logger.info("%s %s score=%s seconds=%.1f %s", report.key, status, report.score, report.seconds, reason)
         return report
 
+    def _score(self, status: Status, so_far: _SoFar) -> float | None:
+        if status == "done":
+            return self.problem.metric.score(self.problem.y, out_of_fold(self.problem, so_far.results))
+        if status == "pruned":
+            return fmean(so_far.scores) if so_far.scores else so_far.preview
+        return None
+
     def _evaluate(
-        self, candidate: Candidate, deadline: Deadline, needs_bytes: float, results: list[FoldResult]
+        self, order: Order, deadline: Deadline, so_far: _SoFar
     ) -> Generator[FoldResult, None, tuple[Status, str]]:
-        num_folds = len(self.problem.folds)
+        candidate, problem, num_folds = order.candidate, self.problem, len(self.problem.folds)
         free = available_bytes()
-        if needs_bytes > free:
-            return "failed", f"would need {needs_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB free"
+        if order.needs_bytes > free:
+            return "failed", f"would need {order.needs_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB free"
         try:
-            for result in evaluate(candidate, self.problem, self.store, deadline=deadline, threads=self.threads):
-                if not math.isfinite(result.score):
-                    raise FitError(f"fold {result.fold} has no finite {self.problem.metric.name}")
-                results.append(result)
+            if order.preview:
+                so_far.preview = preview(candidate, problem, self.store, deadline=deadline, threads=self.threads)
+                self._check(so_far.preview, "the first look")
+                if self._hopeless_at_first_sight(so_far.preview):
+                    return "pruned", f"below the median of first looks at {PREVIEW_SHARE:.0%} of the first fold's rows"
+            for result in evaluate(candidate, problem, self.store, deadline=deadline, threads=self.threads):
+                self._check(result.score, f"fold {result.fold}")
+                so_far.results.append(result)
                 yield result
-                if len(results) < num_folds and self._hopeless(results):
-                    return "pruned", f"below the median of finished trials after {len(results)} of {num_folds} folds"
+                if len(so_far.results) < num_folds and self._hopeless(so_far.scores):
+                    folds = f"{len(so_far.results)} of {num_folds} folds"
+                    return "pruned", f"below the median of finished trials after {folds}"
         except OutOfTime as error:
             return "out_of_time", str(error)
         except FusionError as error:
@@ -115,6 +133,13 @@ class TrialRunner:
             return "failed", f"{type(error).__name__}: {str(error)[:300]}"
         return "done", ""
 
-    def _hopeless(self, results: list[FoldResult]) -> bool:
-        finished = [trial.report.fold_scores for trial in self.ledger.ranked()]
-        return hopeless([result.score for result in results], finished)
+    def _check(self, score: float, where: str) -> None:
+        if not math.isfinite(score):
+            raise FitError(f"{where} has no finite {self.problem.metric.name}")
+
+    def _hopeless(self, scores: tuple[float, ...]) -> bool:
+        return hopeless(scores, [trial.report.fold_scores for trial in self.ledger.ranked()])
+
+    def _hopeless_at_first_sight(self, score: float) -> bool:
+        seen = [trial.report.preview for trial in self.ledger.trials()]
+        return hopeless([score], [[known] for known in seen if known is not None])

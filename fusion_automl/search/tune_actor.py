@@ -13,12 +13,12 @@ from typing import Any
 
 from ray import tune
 
-from fusion_automl.candidate import Candidate
 from fusion_automl.data.images import remember_images
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.ngrams import remember_texts
 from fusion_automl.evaluate import FoldResult
 from fusion_automl.search.ledger import Report
+from fusion_automl.search.order import Order
 from fusion_automl.search.trial import TrialRunner
 
 LOG_FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
@@ -27,9 +27,9 @@ LOG_FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"
 class TrialActor(tune.Trainable):
     """Runs the candidate of its config and records it in the ledger; reused, so that data and libraries load once.
 
-    The config holds `run` and `threads`; `candidate` as JSON text and the `needs_bytes` of it; `ends_at`, when the search
-    ends on the wall clock, which all machines share; and `max_seconds_per_trial`. A step yields `score` and `fold`; the
-    last one only says that the report is in the ledger. Ends this process when a fit overruns its deadline.
+    The config holds `run` and `threads`; the `order` as JSON text; `ends_at`, when the search ends on the wall clock, which
+    all machines share; and `max_seconds_per_trial`. A step yields `score` and `fold`; the last one only says that the
+    report is in the ledger. Ends this process when a fit overruns its deadline.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -54,9 +54,8 @@ class TrialActor(tune.Trainable):
         if self._folds is None:
             seconds = min(self.config["ends_at"] - time.time(), self.config["max_seconds_per_trial"])
             self._folds = self._runner.folds(
-                Candidate.from_json(json.loads(self.config["candidate"])),
+                Order.from_json(json.loads(self.config["order"])),
                 deadline=Deadline.after(seconds),
-                needs_bytes=self.config["needs_bytes"],
                 may_end_process=True,
             )
         try:

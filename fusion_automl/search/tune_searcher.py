@@ -72,7 +72,7 @@ class JointSearch(Searcher):
         if proposal is None:
             return str(Searcher.FINISHED)
         self._attempts[trial_id] = Attempt(proposal)
-        return {"candidate": json.dumps(proposal.candidate.to_json()), "needs_bytes": proposal.needs_bytes}
+        return {"order": json.dumps(proposal.order.to_json())}
 
     def _all_given_out(self) -> bool:
         given = {trial.candidate for trial in self._ledger.trials()}

@@ -20,10 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FusionError
-from fusion_automl.search.propose import Proposal
+from fusion_automl.search.order import Order
 
 KILL_AFTER_SECONDS = 3.0
 """After a trial's deadline: one second more than the worker's own timer."""
@@ -56,11 +55,9 @@ def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
     with remember_images(), remember_texts():
         while (line := inbox.get()) is not None:
             request = json.loads(line)
-            candidate = Candidate.from_json(request["candidate"])
             report = runner.run(
-                candidate,
+                Order.from_json(request["order"]),
                 deadline=Deadline.after(request["seconds"]),
-                needs_bytes=request["needs_bytes"],
                 on_fold=lambda fold, score: say(event="fold", fold=fold, score=score),
                 may_end_process=True,
             )
@@ -123,14 +120,10 @@ class Worker:
             raise FusionError(f"the worker process did not start: {error}") from None
         return time.monotonic() - self._born
 
-    def run(self, proposal: Proposal, deadline: Deadline, on_fold: Callable[[int, float], None]) -> None:
+    def run(self, order: Order, deadline: Deadline, on_fold: Callable[[int, float], None]) -> None:
         """Has a candidate evaluated and recorded. Raises WorkerDied."""
         assert self._process.stdin is not None
-        request = {
-            "candidate": proposal.candidate.to_json(),
-            "needs_bytes": proposal.needs_bytes,
-            "seconds": min(deadline.seconds_left(), 1e9),
-        }
+        request = {"order": order.to_json(), "seconds": min(deadline.seconds_left(), 1e9)}
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()

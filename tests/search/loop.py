@@ -22,8 +22,8 @@ def local(text: str, folder: Path, *, modalities: tuple[str, ...] = ("tabular",)
     return fit_space(read_space(path), modalities, "binary", 500)  # type: ignore[arg-type]
 
 
-def proposer(space: LocalSpace, run: Path, *, seed: int = 0) -> Proposer:
-    return Proposer(space, Ledger(run), seed=seed, num_folds=NUM_FOLDS)
+def proposer(space: LocalSpace, run: Path, *, seed: int = 0, num_folds: int = NUM_FOLDS) -> Proposer:
+    return Proposer(space, Ledger(run), seed=seed, num_folds=num_folds)
 
 
 def done(candidate: Candidate, score: float = 0.5, *, seconds: float = 1.0) -> Report:

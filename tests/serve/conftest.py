@@ -13,6 +13,7 @@ from fusion_automl.deadline import Deadline
 from fusion_automl.evaluate import Problem
 from fusion_automl.finish import finish
 from fusion_automl.metrics import DEFAULTS, METRICS
+from fusion_automl.search.order import Order
 from fusion_automl.search.problem import write_problem
 from fusion_automl.search.trial import TrialRunner
 from fusion_automl.task import TaskKind
@@ -36,9 +37,8 @@ def make_run(run: Path, kind: TaskKind, candidates: tuple[Candidate, ...]) -> Pa
     write_problem(run, problem, {"budget": 60.0, "space": "default", "notes": []})
     runner = TrialRunner(run, threads=1)
     for candidate in candidates:
-        report = runner.run(
-            candidate, deadline=Deadline.never(), needs_bytes=0, on_fold=lambda *_: None, may_end_process=False
-        )
+        order = Order(candidate)
+        report = runner.run(order, deadline=Deadline.never(), on_fold=lambda *_: None, may_end_process=False)
         assert report.status == "done", report.reason
     deadline = Deadline.after(30)
     started = time.monotonic()

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from fusion_automl.artifact import save
+from fusion_automl.assemble import make_manifest
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.evaluate import Problem, evaluate, out_of_fold
-from fusion_automl.assemble import make_manifest
 from fusion_automl.metrics import DEFAULTS, METRICS
 from fusion_automl.search.ledger import Report, Trial
 from fusion_automl.store.disk import Store

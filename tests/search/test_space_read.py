@@ -96,7 +96,8 @@ MISTAKES = [
     (
         'fusion = "backbone"',
         'fusion = "deep_features"',
-        "[[portfolio]] 4 (deep_features): classical is missing. Allowed: backbones, balance, classical, encoders, fusion, target.",
+        "[[portfolio]] 4 (deep_features): classical is missing. "
+        "Allowed: backbones, balance, classical, encoders, fusion, target.",
     ),
     (
         'fusion = "concat"',

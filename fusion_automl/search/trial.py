@@ -114,14 +114,17 @@ class TrialRunner:
                 so_far.preview = preview(candidate, problem, self.store, deadline=deadline, threads=self.threads)
                 self._check(so_far.preview, "the first look")
                 if self._hopeless_at_first_sight(so_far.preview):
-                    return "pruned", f"below the median of first looks at {PREVIEW_SHARE:.0%} of the first fold's rows"
+                    return (
+                        "pruned",
+                        f"among the worst quarter of first looks at {PREVIEW_SHARE:.0%} of the first fold's rows",
+                    )
             for result in evaluate(candidate, problem, self.store, deadline=deadline, threads=self.threads):
                 self._check(result.score, f"fold {result.fold}")
                 so_far.results.append(result)
                 yield result
                 if len(so_far.results) < num_folds and self._hopeless(so_far.scores):
                     folds = f"{len(so_far.results)} of {num_folds} folds"
-                    return "pruned", f"below the median of finished trials after {folds}"
+                    return "pruned", f"among the worst quarter of finished trials after {folds}"
         except OutOfTime as error:
             return "out_of_time", str(error)
         except FusionError as error:

@@ -1,12 +1,13 @@
 from fusion_automl.search.prune import MIN_FINISHED, hopeless
 
-FINISHED = [(0.1 * rank, 0.9) for rank in range(1, 8)]  # first folds 0.1 .. 0.7
+FINISHED = [(0.1 * rank, 0.9) for rank in range(1, 10)]  # first folds 0.1 .. 0.9
 
 
-def test_below_the_median_over_the_same_folds_is_hopeless() -> None:
-    assert hopeless([0.39], FINISHED)
-    assert not hopeless([0.4], FINISHED)
-    assert not hopeless([0.2, 1.2], FINISHED)  # mean 0.7 against a median of 0.65
+def test_what_is_among_the_worst_quarter_over_the_same_folds_is_hopeless() -> None:
+    assert hopeless([0.29], FINISHED)
+    assert not hopeless([0.31], FINISHED)
+    assert not hopeless([0.2, 1.1], FINISHED)  # mean 0.65 against a bar of 0.6
+    assert hopeless([0.2, 0.9], FINISHED)
 
 
 def test_few_finished_trials_say_nothing() -> None:

@@ -70,7 +70,7 @@ def test_what_looks_poor_at_first_sight_is_pruned_without_a_fold(runner: TrialRu
     report = run(runner, TREE, preview=True)
     assert report.status == "pruned" and report.fold_scores == report.outputs == ()
     assert report.score == report.preview and 0.0 < report.score <= 1.0
-    assert report.reason == "below the median of first looks at 25% of the first fold's rows"
+    assert report.reason == "among the worst quarter of first looks at 25% of the first fold's rows"
     assert runner.ledger.ranked() == [] and runner.ledger.oof(TREE.key) == []
 
 

@@ -10,7 +10,7 @@ from fusion_automl.search.ledger import Trial
 
 MAX_OF_FAMILY = 2
 """So many failures of one kind condemn a family, unless it succeeded as often."""
-MAX_FAMILIES = 3
+MAX_FAMILIES = 2
 """So many families that failed alike condemn a part, if it is all that they have in common and never succeeded."""
 
 Parts = frozenset[str]

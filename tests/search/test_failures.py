@@ -57,3 +57,16 @@ def test_a_component_that_always_fails_is_soon_left_alone(tmp_path: Path) -> Non
     assert sum("ridge" in candidate.all_classical() for candidate in asked) == 2
     resumed = run_loop(proposer(space, tmp_path), answer, trials=5)
     assert not any("ridge" in candidate.all_classical() for candidate in resumed)
+
+
+def test_an_encoder_that_is_too_slow_is_left_alone_after_two_families() -> None:
+    slow = "text_embedding: batch {} of 59, {} s left, 55 s needed"
+    first, second = made("logistic", "text_embedding"), made("catboost", "text_embedding")
+    late = [
+        Report(c.key, "out_of_time", None, (), 8.0, 8.0, 0, 0, slow.format(6 + i, 29 - i))
+        for i, c in enumerate((first, second))
+    ]
+    assert not told((first, late[0])).condemned(made("ridge", "text_embedding"))
+    both = told((first, late[0]), (second, late[1]))
+    assert both.condemned(made("ridge", "text_embedding"))
+    assert not both.condemned(made("logistic", "tfidf"))

@@ -124,7 +124,7 @@ class TrialRunner:
                 yield result
                 if len(so_far.results) < num_folds and self._hopeless(so_far.scores):
                     folds = f"{len(so_far.results)} of {num_folds} folds"
-                    return "pruned", f"among the worst quarter of finished trials after {folds}"
+                    return "pruned", f"among the worst quarter of all trials after {folds}"
         except OutOfTime as error:
             return "out_of_time", str(error)
         except FusionError as error:
@@ -141,7 +141,7 @@ class TrialRunner:
             raise FitError(f"{where} has no finite {self.problem.metric.name}")
 
     def _hopeless(self, scores: tuple[float, ...]) -> bool:
-        return hopeless(scores, [trial.report.fold_scores for trial in self.ledger.ranked()])
+        return hopeless(scores, [trial.report.fold_scores for trial in self.ledger.trials()])
 
     def _hopeless_at_first_sight(self, score: float) -> bool:
         seen = [trial.report.preview for trial in self.ledger.trials()]

@@ -128,11 +128,11 @@ def results(run: Path) -> list[tuple[str, str, float | None, tuple[float, ...]]]
 def test_one_at_a_time_it_does_what_the_inline_engine_does(tmp_path: Path) -> None:
     environment = set(os.environ)
     diary = Diary()
-    inline.search(plan(tmp_path / "inline"), Diary())
-    tune.search(replace(plan(tmp_path / "ray"), max_concurrent=1), diary)
+    inline.search(replace(plan(tmp_path / "inline"), max_trials=12), Diary())
+    tune.search(replace(plan(tmp_path / "ray"), max_trials=12, max_concurrent=1), diary)
 
     assert results(tmp_path / "ray") == results(tmp_path / "inline")
-    assert len(results(tmp_path / "ray")) == 1 + 8  # and the baseline
+    assert len(results(tmp_path / "ray")) == 1 + 12  # and the baseline
     assert {status for _, status, _, _ in results(tmp_path / "ray")} == {"done", "pruned"}
     assert diary.started_keys == [key for key, _, _, _ in results(tmp_path / "ray")]
     assert diary.statuses == {key: status for key, status, _, _ in results(tmp_path / "ray")}

@@ -114,6 +114,7 @@ def _what(run: Path, problem: Problem) -> dict[str, Any]:
         "task": dataset.task.kind,
         "target": dataset.task.target,
         "metric": problem.metric.name,
+        "greater_is_better": problem.metric.greater_is_better,
         "rows": len(dataset),
         "folds": len(problem.folds),
         "modalities": list(dataset.schema.modalities),

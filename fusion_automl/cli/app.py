@@ -120,7 +120,7 @@ def leaderboard(
 
     settings = read_settings(run)
     rows = [row for row in rows_of(run) if row["pareto"] or not pareto]
-    show.leaderboard(rows[:top], metric=settings["metric"], total=len(rows))
+    show.leaderboard(rows[:top], scale=show.Scale.of(settings), total=len(rows))
     show.json_line({"run": str(run), "metric": settings["metric"], "trials": rows}, json_output)
 
 

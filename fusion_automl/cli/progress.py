@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fusion_automl.candidate import Candidate
-from fusion_automl.cli.show import console, direction, line, usual
+from fusion_automl.cli.show import Scale, console, line
 from fusion_automl.search.clock import DEFAULT_BUDGET, parse_budget
 from fusion_automl.search.ledger import Report
 from fusion_automl.search.problem import read_settings
@@ -45,10 +45,9 @@ class Progress:
         self._live.stop()
 
     @cached_property
-    def _metric(self) -> str:
+    def _scale(self) -> Scale:
         """Known as soon as the search begins, when the run folder says it."""
-        name: str = read_settings(self._run)["metric"]
-        return name
+        return Scale.of(read_settings(self._run))
 
     def started(self, candidate: Candidate) -> None:
         self._running[candidate.key] = (candidate, time.monotonic(), [])
@@ -66,8 +65,8 @@ class Progress:
             best = self._leaders[0][0] if self._leaders else None
             why = f"  ({report.reason})" if report.status in ("failed", "out_of_time") else ""
             line(
-                f"{report.key} {report.status:8} {self._metric}={usual(self._metric, report.score)}"
-                f" best={usual(self._metric, best)} seconds={report.seconds:.1f} left={self._seconds_left():.0f}s"
+                f"{report.key} {report.status:8} {self._scale.metric}={self._scale.show(report.score)}"
+                f" best={self._scale.show(best)} seconds={report.seconds:.1f} left={self._seconds_left():.0f}s"
                 f"  {candidate.describe()}{why}"
             )
 
@@ -78,13 +77,13 @@ class Progress:
         table = Table(box=None, pad_edge=False)
         for rank, (score, candidate) in enumerate(self._leaders[:NUM_LEADERS], start=1):
             if rank == 1:  # before the first trial the metric is not known
-                for heading in ("#", f"{self._metric} ({direction(self._metric)})", "candidate"):
+                for heading in ("#", f"{self._scale.metric} ({self._scale.direction})", "candidate"):
                     table.add_column(heading)
-            table.add_row(str(rank), usual(self._metric, score), candidate.describe())
+            table.add_row(str(rank), self._scale.show(score), candidate.describe())
         now = time.monotonic()
         running = []
         for candidate, since, folds in list(self._running.values()):
-            scores = " ".join(usual(self._metric, score) for score in folds) or "-"
+            scores = " ".join(self._scale.show(score) for score in folds) or "-"
             running.append(Text(f"  trying {candidate.describe()}  {now - since:.0f} s, folds {scores}"))
         left = self._seconds_left()
         end = datetime.now() + timedelta(seconds=left)

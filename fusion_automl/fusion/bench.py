@@ -28,9 +28,11 @@ from fusion_automl.classical import CLASSICAL
 from fusion_automl.classical.balance import Balanced, balance
 from fusion_automl.component import Table, build, component_class
 from fusion_automl.data.dataset import Dataset
+from fusion_automl.data.images import remember_images
 from fusion_automl.data.split import Fold
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import ENCODERS, STATES
+from fusion_automl.encoders.ngrams import remember_texts
 from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.store.columns import stack_columns
 from fusion_automl.store.combiners import COMBINERS
@@ -277,8 +279,12 @@ class Bench:
 
 
 def _one_row_seconds(part: Part, inputs: Sequence[Any], frame: pd.DataFrame) -> float:
-    """What a single row costs, as a service asks for it: mostly the price of the call, which a batch hides."""
+    """What a single row costs, as a service asks for it: mostly the price of the call, which a batch hides.
+
+    A service remembers no rows from before: with all texts of a run in memory one row took 44 ms where it takes 0.6.
+    """
     first, row = [values[:1] for values in inputs], frame.iloc[:1]
-    started = time.perf_counter()
-    part.apply(first, row)
-    return time.perf_counter() - started
+    with remember_images(), remember_texts():
+        started = time.perf_counter()
+        part.apply(first, row)
+        return time.perf_counter() - started

@@ -22,9 +22,8 @@ def write_problem(run: Path, problem: Problem, settings: dict[str, Any]) -> None
     write_dataset(problem.dataset, run / "data")
     pyarrow.parquet.write_table(split_table(problem.folds, len(problem.dataset)), run / "split.parquet")
     partial = run / f"{SETTINGS}.partial"
-    partial.write_text(
-        json.dumps({**settings, "metric": problem.metric.name, "seed": problem.seed}, indent=1, default=str)
-    )
+    metric = {"metric": problem.metric.name, "greater_is_better": problem.metric.greater_is_better}
+    partial.write_text(json.dumps({**settings, **metric, "seed": problem.seed}, indent=1, default=str))
     partial.rename(run / SETTINGS)
 
 

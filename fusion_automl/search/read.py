@@ -24,7 +24,8 @@ from fusion_automl.task import TaskKind
 Tables = Mapping[Section, Mapping[str, Mapping[str, Values]]]
 
 _FOLDER = Path(next(iter(search_spaces.__path__)))
-_TOP = ["name", "description", "include", *TABLES, "portfolio"]
+_HEAD = ["name", "description"]
+_TOP = [*_HEAD, "include", *TABLES, "portfolio"]
 _PARTS = ["fusion", "encoders", "backbones", "classical", "members", "target", "balance"]
 _CONDITIONS = ["modalities", "mix", "tasks", "max_rows"]
 
@@ -59,10 +60,10 @@ def _find(name: str) -> Path:
 
 def _space(raw: Mapping[str, Any], path: Path) -> Space:
     where = str(path)
+    if "restricts" in raw:
+        return _restricted(raw, where)
     _known_only(raw, _TOP, where, "table")
-    for key in ("name", "description"):
-        if not isinstance(raw.get(key), str):
-            raise SpaceError(f"{where}: {key} must be a text, got {raw.get(key)!r}.")
+    _check_head(raw, where)
     tables: Tables = {section: _section(raw.get(section, {}), section, where) for section in TABLES}
     included = raw.get("include", [])
     if not isinstance(included, list) or not all(isinstance(name, str) for name in included):
@@ -72,6 +73,29 @@ def _space(raw: Mapping[str, Any], path: Path) -> Space:
         entries += _portfolio(_load(path.parent / name), ["portfolio"], tables, str(path.parent / name))
     entries += _portfolio(raw, _TOP, tables, where)
     return Space(raw["name"], raw["description"], where, tables, tuple(entries))
+
+
+def _restricted(raw: Mapping[str, Any], where: str) -> Space:
+    """Another space with only some of its components: ranges and portfolio are those of the other."""
+    _known_only(raw, [*_HEAD, "restricts", "only"], where, "table")
+    _check_head(raw, where)
+    if not isinstance(raw["restricts"], str):
+        raise SpaceError(f"{where}: restricts must name a space, got {raw['restricts']!r}.")
+    whole = read_space(raw["restricts"])
+    only = _table(raw.get("only", {}), f"{where}: [only]")
+    _known_only(only, list(TABLES), f"{where}: [only]", "section")
+    tables: dict[Section, Mapping[str, Mapping[str, Values]]] = dict(whole.tables)
+    for section in [section for section in TABLES if section in only]:
+        kept = _names(only[section], tuple(whole.tables[section]), "name", f"{where}: [only] {section}")
+        tables[section] = {name: whole.tables[section][name] for name in kept}
+    entries = tuple(entry for entry in whole.entries if entry.candidate.fusion.name in tables["fusion"])
+    return Space(raw["name"], raw["description"], where, tables, entries)
+
+
+def _check_head(raw: Mapping[str, Any], where: str) -> None:
+    for key in _HEAD:
+        if not isinstance(raw.get(key), str):
+            raise SpaceError(f"{where}: {key} must be a text, got {raw.get(key)!r}.")
 
 
 def _portfolio(raw: Mapping[str, Any], known: list[str], tables: Tables, where: str) -> list[Entry]:

@@ -118,6 +118,17 @@ classical = "lightgbm"
 balance = "oversample"
 tasks = ["binary", "multiclass"]
 mix = ["image", "text"]
+
+[[portfolio]]
+fusion = "stack"
+encoders = {series = ["series_stats", "minirocket"]}
+classical = "ridge"
+members = [
+    {fusion = "concat", encoders = {series = "minirocket"}, classical = "lightgbm"},
+    {fusion = "backbone", backbones = {text = "text_cnn"}},
+]
+modalities = ["text", "series"]
+tasks = ["regression"]
 """
 
 

@@ -87,6 +87,15 @@ def test_names_can_be_nested_and_ask_one_question_each(tmp_path: Path) -> None:
     assert not folders & set(asked)  # Ray Tune cannot nest "a" beside "a/b"
 
 
+def test_a_meta_model_may_see_features_beside_its_members(tmp_path: Path) -> None:
+    drawn = [candidate for candidate, _ in random_draws(local(tmp_path), 400) if candidate.members]
+    stacks = [candidate for candidate in drawn if candidate.fusion.name == "stack"]
+    assert {candidate.classical is None for candidate in stacks} == {True, False}
+    assert any(candidate.encoders for candidate in stacks)
+    assert all(candidate.classical for candidate in stacks if candidate.encoders)
+    assert not any(c.classical or c.encoders for c in drawn if c.fusion.name == "average")
+
+
 def test_rare_classes_are_balanced_where_there_are_any(tmp_path: Path) -> None:
     place = local(tmp_path, task="multiclass")
     balances = {candidate.balance for candidate, _ in random_draws(place, 200) if candidate.classical}

@@ -18,7 +18,7 @@ from fusion_automl.encoders.frozen_embedding import FittedEmbedding, Vectors
 from fusion_automl.errors import OutOfTime
 
 if TYPE_CHECKING:
-    pass
+    from fusion_automl.encoders.pretrained_image import FrozenImage
 
 
 @dataclass(frozen=True, slots=True)

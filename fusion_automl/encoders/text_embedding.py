@@ -19,7 +19,7 @@ from fusion_automl.encoders.frozen_embedding import FittedEmbedding, Vectors
 from fusion_automl.errors import OutOfTime, SpaceError
 
 if TYPE_CHECKING:
-    pass
+    from fusion_automl.encoders.pretrained_text import FrozenText
 
 
 @dataclass(frozen=True, slots=True)

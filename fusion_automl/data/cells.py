@@ -6,6 +6,7 @@ error (`conform`), a field of a request to complain about (`row_errors`), or evi
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 from collections.abc import Callable, Sequence
@@ -28,6 +29,14 @@ BAD_CELL = (ValueError, TypeError, OverflowError, KeyError)
 """What the functions for one cell raise when the cell cannot be of the kind."""
 
 
+Column = pd.Series | npt.NDArray[Any]
+"""Cells as they came: a column of a frame, or an array of Python objects."""
+MANY_ROWS = 500
+"""From so many on, pandas finds the different words of a column faster than a loop: 10,000 in 1.2 ms instead of 3.4."""
+PLAIN_NUMBERS = {int, float, bool, type(None)}
+PLAIN_WORDS = {str, type(None)}
+
+
 class Converted(NamedTuple):
     """`values` is `(rows,)` in the kind's representation, missing where `bad`; `bad` holds row numbers in order."""
 
@@ -35,9 +44,11 @@ class Converted(NamedTuple):
     bad: list[int]
 
 
-def objects(column: pd.Series[Any]) -> npt.NDArray[np.object_]:
+def objects(column: Column) -> npt.NDArray[np.object_]:
     """The cells as a fresh array of Python objects, None where missing, whatever the column's dtype."""
-    cells = column.to_numpy(dtype=object, copy=True)
+    cells: npt.NDArray[Any] = (
+        column.astype(object) if isinstance(column, np.ndarray) else column.to_numpy(dtype=object, copy=True)
+    )
     cells[pd.isna(cells)] = None
     return cells
 
@@ -71,17 +82,24 @@ def _number(cell: Any) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def numeric(column: pd.Series[Any]) -> Converted:
+def numeric(column: Column) -> Converted:
     if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_any_real_numeric_dtype(column.dtype):
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-        values[~np.isfinite(values)] = np.nan
-        return Converted(values, [])
+        return Converted(_finite(pd.Series(column).to_numpy(dtype=np.float64, na_value=np.nan, copy=True)), [])
     if column.dtype.kind == "m":
         return Converted(pd.Series(column).dt.total_seconds().to_numpy(dtype=np.float64), [])
-    return _each(objects(column), _number, _missing(len(column), float))
+    cells = objects(column)
+    if set(map(type, cells)) <= PLAIN_NUMBERS:
+        with contextlib.suppress(OverflowError):  # a whole number that no float can hold: which one, the loop tells
+            return Converted(_finite(cells.astype(np.float64)), [])
+    return _each(cells, _number, _missing(len(column), float))
 
 
-def boolean(column: pd.Series[Any]) -> Converted:
+def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def boolean(column: Column) -> Converted:
     if pd.api.types.is_bool_dtype(column.dtype):
         return numeric(column)
 
@@ -132,10 +150,17 @@ def _(cell: float) -> str | None:
     return str(int(cell)) if cell == int(cell) and abs(cell) < 1e15 else str(cell)
 
 
-def category(column: pd.Series[Any]) -> Converted:
-    # Categories repeat, and looking one up costs a tenth of making it; typed, because 1 == True.
-    convert = lru_cache(maxsize=1 << 14, typed=True)(word)
-    return _each(objects(column), convert, _missing(len(column), object))
+def category(column: Column) -> Converted:
+    # Categories repeat, and looking one up costs a tenth of making it.
+    if isinstance(column.dtype, pd.StringDtype) and len(column) >= MANY_ROWS:
+        places, levels = pd.factorize(column)  # -1, the last of the words, where missing
+        return Converted(np.array([*map(word, levels), None], dtype=object)[places], [])
+    cells = objects(column)
+    if set(map(type, cells)) <= PLAIN_WORDS:
+        words = {cell: None if cell is None else word(cell) for cell in set(cells)}
+        return Converted(np.array([words[cell] for cell in cells], dtype=object), [])
+    convert = lru_cache(maxsize=1 << 14, typed=True)(word)  # typed, because 1 == True
+    return _each(cells, convert, _missing(len(column), object))
 
 
 @singledispatch
@@ -156,7 +181,7 @@ def _(cell: Sequence[Any]) -> str | None:
     return _sentence(" ".join(word(item) or "" for item in cell))
 
 
-def text(column: pd.Series[Any]) -> Converted:
+def text(column: Column) -> Converted:
     return _each(objects(column), _sentence, _missing(len(column), object))
 
 
@@ -164,7 +189,7 @@ def text(column: pd.Series[Any]) -> Converted:
 _FIRST_MOMENT, _LAST_MOMENT = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
 
 
-def moments(column: pd.Series[Any]) -> Converted:
+def moments(column: Column) -> Converted:
     """ISO 8601 words, dates and datetimes; moments with a time zone become UTC."""
     if column.dtype.kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
         parsed, bad = pd.DatetimeIndex(pd.to_datetime(column, utc=True)), []
@@ -204,7 +229,7 @@ def _(cell: dict) -> bytes | str | None:  # type: ignore[type-arg]  # singledisp
     return picture(cell["bytes"] if cell.get("bytes") is not None else cell["path"])
 
 
-def image(column: pd.Series[Any]) -> Converted:
+def image(column: Column) -> Converted:
     return _each(objects(column), picture, _missing(len(column), object))
 
 
@@ -226,15 +251,15 @@ def numbers(cell: Any) -> npt.NDArray[np.float32] | None:
     return values if len(values) else None
 
 
-def series(column: pd.Series[Any]) -> Converted:
+def series(column: Column) -> Converted:
     return _each(objects(column), numbers, _missing(len(column), object))
 
 
-def _nothing(column: pd.Series[Any]) -> Converted:
+def _nothing(column: Column) -> Converted:
     return Converted(_missing(len(column), object), [])
 
 
-CONVERT: dict[Kind, Callable[[pd.Series[Any]], Converted]] = {
+CONVERT: dict[Kind, Callable[[Column], Converted]] = {
     "numeric": numeric,
     "category": category,
     "boolean": boolean,

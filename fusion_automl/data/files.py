@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,17 @@ def read_dataset(folder: Path) -> Dataset:
         groups=rows.get("groups"),
         times=rows.get("times"),
     )
+
+
+def read_rows(folder: Path, columns: Sequence[str], start: int, stop: int) -> pd.DataFrame:
+    """These columns of the rows `start` to before `stop`; of the others nothing is read."""
+    schema = Schema.from_json(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["schema"])
+    kinds = {column.name: column.kind for column in schema.columns}
+    positions = {name: f"{schema.used.index(name)}" for name in columns}
+    with pa.memory_map(str(folder / "rows.arrow")) as source:
+        table = pa.ipc.open_file(source).read_all().select(list(positions.values())).slice(start, stop - start)
+        cells = {name: _FROM_ARROW[kinds[name]](table.column(at).combine_chunks()) for name, at in positions.items()}
+    return pd.DataFrame({name: pd.Series(values, dtype=values.dtype, copy=False) for name, values in cells.items()})
 
 
 def _plain_to_arrow(values: Objects) -> pa.Array:

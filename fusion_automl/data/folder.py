@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,19 +18,23 @@ TABLE_NAMES = ("labels", "metadata", "annotations")
 SPLIT_NAMES = frozenset({"train", "test", "val", "valid", "validation", "dev", "nodes", "edges"})
 
 
-def read_folder(folder: str, read_file: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+ReadFiles = Callable[[Sequence[str]], list[pd.DataFrame]]
+"""From the paths of files to a frame of each."""
+
+
+def read_folder(folder: str, read_files: ReadFiles) -> pd.DataFrame:
     """One frame for the folder. Raises DataError where it is not clear which table is meant."""
     files = storage.files_under(folder)
     top = [name for name in files if "/" not in name and PurePosixPath(name).suffix.lower() in FORMATS]
     tables = [name for name in top if PurePosixPath(name).stem.lower() in TABLE_NAMES]
     images = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
     if len(tables) == 1:
-        return _images_of_table(folder, tables[0], read_file)
+        return _images_of_table(folder, tables[0], read_files)
     if not top and images:
         return _images_by_label(folder, images)
     parts = [name for name in top if name.endswith(".parquet")]
     if parts == top and parts and not any(PurePosixPath(name).stem.lower() in SPLIT_NAMES for name in parts):
-        return _parts(folder, parts, read_file)
+        return _parts(folder, parts, read_files)
     if top:
         raise DataError(f"{folder}: a folder with tables; name the file that is meant: {', '.join(top[:10])}.")
     raise DataError(
@@ -50,8 +54,8 @@ def _images_by_label(folder: str, images: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"image": [storage.join(folder, name) for name in images], "label": labels})
 
 
-def _images_of_table(folder: str, table: str, read_file: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    frame = read_file(storage.join(folder, table))
+def _images_of_table(folder: str, table: str, read_files: ReadFiles) -> pd.DataFrame:
+    (frame,) = read_files([storage.join(folder, table)])
     if not len(frame) or any(_names_images(frame[name]) for name in frame.columns):
         return frame
     raise DataError(
@@ -87,8 +91,8 @@ def _is_absolute(path: str) -> bool:
     return path.startswith("/") or storage.is_remote(path)
 
 
-def _parts(folder: str, parts: list[str], read_file: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    frames = [read_file(storage.join(folder, name)) for name in parts]
+def _parts(folder: str, parts: list[str], read_files: ReadFiles) -> pd.DataFrame:
+    frames = read_files([storage.join(folder, name) for name in parts])
     for name, frame in zip(parts[1:], frames[1:], strict=True):
         if list(frame.columns) != list(frames[0].columns):
             raise DataError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fusion_automl.data.schema import Kind, Schema
@@ -46,26 +47,21 @@ def to_plain(frame: pd.DataFrame, schema: Schema) -> list[dict[str, Any]]:
     return [{name: cells[row] for name, cells in columns.items()} for row in range(len(frame))]
 
 
-def from_plain(rows: Sequence[dict[str, Any]], schema: Schema) -> pd.DataFrame:
-    """Rows of JSON values as a frame for `conform`, with every column that any row names.
+def from_plain(rows: Sequence[dict[str, Any]], schema: Schema) -> dict[str, npt.NDArray[np.object_]]:
+    """Rows of JSON values as columns for `conform`; each row names every column that the schema uses, and an image may be
+    bytes already.
 
     Raises ValueError, with `row: column: reason`, for an image that is not base64.
     """
-    names = dict.fromkeys([*schema.used, *(name for row in rows for name in row)])
-    images = set(schema.names("image"))
-    columns: dict[str, list[Any]] = {}
-    for name in names:
-        if not any(name in row for row in rows) and rows:
-            continue
-        cells = [row.get(name) for row in rows]
-        columns[name] = [_bytes(cell, row, name) for row, cell in enumerate(cells)] if name in images else cells
-    frame = {name: pd.Series(cells, dtype=object) for name, cells in columns.items()}
-    return pd.DataFrame(frame, index=pd.RangeIndex(len(rows)))
+    columns = {name: [row[name] for row in rows] for name in schema.used}
+    for name in schema.names("image"):
+        columns[name] = [_bytes(cell, row, name) for row, cell in enumerate(columns[name])]
+    return {name: np.fromiter(cells, object, len(rows)) for name, cells in columns.items()}
 
 
 def _bytes(cell: Any, row: int, column: str) -> bytes | None:
-    if cell is None:
-        return None
+    if cell is None or isinstance(cell, bytes):
+        return cell
     try:
         return base64.b64decode(cell, validate=True)
     except (ValueError, TypeError):

@@ -19,13 +19,17 @@ from fusion_automl.data.files import read_dataset, write_dataset
 from fusion_automl.data.fingerprint import fingerprint
 from fusion_automl.data.infer import infer_schema
 from fusion_automl.data.override import read_overrides
-from fusion_automl.data.read import read_table
+from fusion_automl.data.read import read_rows, read_table
+from fusion_automl.data.sample import Bound
 from fusion_automl.data.schema import Schema
 from fusion_automl.data.target import encode_target, infer_task, missing_targets, target_column
 from fusion_automl.errors import DataError
 from fusion_automl.task import Task
 
 __all__ = ["Prepared", "prepare", "prepare_rows", "read_dataset", "source_name", "write_dataset"]
+
+
+EVERYTHING = Bound()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,17 @@ def prepare(
     time: str | None = None,
     overrides: str | Path | Mapping[str, Any] | None = None,
     task_kind: str | None = None,
+    bound: Bound = EVERYTHING,
 ) -> Prepared:
     """Reads, checks, infers, conforms and encodes a training table. Raises DataError for what a user can mend.
 
-    `overrides` is a TOML file or mapping as in `data/override.py`; `task_kind` goes before the task named there.
+    `overrides` is a TOML file or mapping as in `data/override.py`; `task_kind` goes before the task named there. Of a table
+    larger than `bound` a random sample is read.
     """
-    frame = read_table(source)
+    chosen = read_overrides(overrides)
+    kind = task_kind or chosen.task_kind
+    frame, num_rows = read_rows(source, bound, target=None if kind == "regression" else target)
+    notes = [] if len(frame) == num_rows else [_sampled(len(frame), num_rows, bound)]
     where = source_name(source)
     column = target_column(frame, target, where=where)
     for what, names in (
@@ -63,9 +72,7 @@ def prepare(
                 raise DataError(f"{what}: {unknown('column', name, list(frame.columns))}")
             if name == target:
                 raise DataError(f"{what}: '{name}' is the target; choose another column.")
-    chosen = read_overrides(overrides)
-    task = infer_task(column, target, kind=task_kind or chosen.task_kind)
-    notes = []
+    task = infer_task(column, target, kind=kind)
     missing = missing_targets(column)
     if missing.any():
         notes.append(f"{missing.sum()} of {len(frame)} rows have no value in the target '{target}' and are left out.")
@@ -109,6 +116,16 @@ def prepare_rows(
 def source_name(source: Any) -> str:
     """What to call a source in a message: its path, or DATA for what is in memory."""
     return str(source) if isinstance(source, str | Path) else "DATA"
+
+
+def _sampled(num_kept: int, num_rows: int, bound: Bound) -> str:
+    what = f"A random sample of {num_kept:,} of the {num_rows:,} rows is used"
+    if bound.max_rows is not None:
+        return f"{what}, as --max-rows asks; a larger number uses more of them."
+    return (
+        f"{what}, because all would fill more than the {bound.max_bytes / 1e6:,.0f} MB that a table may take of the free "
+        "memory; a machine with more memory, or a number given by --max-rows, uses more of them."
+    )
 
 
 def _for_features(columns: Mapping[str, str], frame: pd.DataFrame, aside: set[str]) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,15 @@ from fusion_automl.data import storage
 from fusion_automl.data.cells import BAD_CELL, picture
 from fusion_automl.data.folder import read_folder, with_resolved_paths
 from fusion_automl.data.formats import FORMATS, check_names, from_arrow
+from fusion_automl.data.sample import Bound, Sample, sample_frame
 from fusion_automl.errors import DataError
+
+
+class Rows(NamedTuple):
+    """The rows that were kept of a table, and how many it has."""
+
+    frame: pd.DataFrame
+    num_rows: int
 
 
 def read_table(source: Any, *, where: str = "DATA", allow_empty: bool = False) -> pd.DataFrame:
@@ -24,11 +32,24 @@ def read_table(source: Any, *, where: str = "DATA", allow_empty: bool = False) -
     parts, or a pandas, polars or Arrow table, a 2-d array, a dict of columns or a list of dicts. `where` names what is
     in memory in messages; files are named by their path. Raises DataError; for zero rows unless `allow_empty`.
     """
+    return read_rows(source, Bound(), where=where, allow_empty=allow_empty).frame
+
+
+def read_rows(
+    source: Any, bound: Bound, *, target: str | None = None, where: str = "DATA", allow_empty: bool = False
+) -> Rows:
+    """As `read_table`, but a random sample of rows, in their order, where all of them are more than `bound` allows.
+
+    The files are read once, and never is more than the bound in memory (with a batch, or a row group of a Parquet file, and
+    a JSON array whole). Of each class of `target` some rows are kept; `data/sample.py` says how many.
+    """
+    files = _Files(bound, target)
     if isinstance(source, str | Path):
         where = str(source)
-        frame = _from_path(where)
+        frame = _from_path(where, files)
     else:
         frame = _from_memory(source, where)
+    num_rows = max(files.num_rows, len(frame))
     frame = frame.reset_index(drop=True)
     frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
     check_names(frame.columns.tolist(), where)
@@ -36,15 +57,15 @@ def read_table(source: Any, *, where: str = "DATA", allow_empty: bool = False) -
         raise DataError(f"{where}: the table is empty: it has no columns.")
     if not len(frame) and not allow_empty:
         raise DataError(f"{where}: the table has columns ({', '.join(frame.columns[:10])}) but no rows.")
-    return _with_plain_images(frame)
+    return Rows(_with_plain_images(sample_frame(frame, bound, target)), num_rows)
 
 
-def _from_path(path: str) -> pd.DataFrame:
+def _from_path(path: str, files: _Files) -> pd.DataFrame:
     suffix = PurePosixPath(path.rstrip("/")).suffix.lower()
     if suffix in FORMATS and (storage.is_remote(path) or not Path(path).is_dir()):
-        return read_file(path)
+        return files.read([path])[0]
     if storage.is_folder(path):
-        return read_folder(path, read_file)
+        return read_folder(path, files.read)
     if not storage.exists(path):
         raise storage.not_found(path)
     raise DataError(f"{path}: unknown kind of file '{suffix}'. Expected one of {', '.join(FORMATS)}, or a folder.")
@@ -52,9 +73,33 @@ def _from_path(path: str) -> pd.DataFrame:
 
 def read_file(path: str) -> pd.DataFrame:
     """One table file, by its suffix, with relative paths of images resolved against its folder."""
-    with storage.opened(path) as file:
-        frame = FORMATS[PurePosixPath(path).suffix.lower()](file, path)
-    return with_resolved_paths(frame, path.rpartition("/")[0] or ".")
+    return _Files(Bound(), None).read([path])[0]
+
+
+class _Files:
+    """Reads the files of one table, all of the same format, within a bound; `num_rows` is how many they have together."""
+
+    def __init__(self, bound: Bound, target: str | None) -> None:
+        self.bound = bound
+        self.target = target
+        self.num_rows = 0
+
+    def read(self, paths: Sequence[str]) -> list[pd.DataFrame]:
+        """A frame of the rows kept of each file, with relative paths of images resolved against its folder."""
+        form = FORMATS[PurePosixPath(paths[0]).suffix.lower()]
+        target = self.target
+        sample = Sample(self.bound, None if target is None else lambda rows: form.labels(rows, target))
+        for part, path in enumerate(paths):
+            with storage.opened(path) as file:
+                for rows in form.stream(file, path):
+                    sample.add(part, rows)
+        sample.close()
+        self.num_rows = sample.num_seen
+        frames = (form.frame(sample.take(part), path) for part, path in enumerate(paths))
+        return [
+            with_resolved_paths(frame, path.rpartition("/")[0] or ".")
+            for frame, path in zip(frames, paths, strict=True)
+        ]
 
 
 def _from_memory(source: Any, where: str) -> pd.DataFrame:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
 
 from fusion_automl.errors import DataError
 
 # Botocore waits 60 s for each of 5 attempts; a wrong endpoint should be told before a user gives up.
-S3_OPTIONS = {"config_kwargs": {"connect_timeout": 10, "retries": {"max_attempts": 1}}}
+S3_OPTIONS = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}}
 
 
 def is_remote(path: str) -> bool:
@@ -60,13 +64,58 @@ def exists(path: str) -> bool:
         return bool(system.exists(inside))
 
 
-def files_under(folder: str) -> list[str]:
-    """Paths of all files in `folder` and below, relative to it, sorted; hidden ones are left out."""
+class Stamp(NamedTuple):
+    """What tells a file from a later one in its place: its size, and the store's mark of its content or else its age."""
+
+    num_bytes: int
+    mark: str
+
+
+def stamp(path: str) -> Stamp:
+    """The stamp of a file. Raises DataError."""
+    with explained(path):
+        system, inside = _file_system(path)
+        return _stamp(system.info(inside))
+
+
+def stamps_under(folder: str) -> dict[str, Stamp]:
+    """All files in `folder` and below by their paths relative to it, sorted; hidden ones are left out."""
     with explained(folder):
         system, inside = _file_system(folder)
         root = inside.rstrip("/") + "/"
-        found = [path.removeprefix(root) for path in system.find(inside)]
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.split("/")))
+        found = {path.removeprefix(root): _stamp(info) for path, info in system.find(inside, detail=True).items()}
+    return {path: found[path] for path in sorted(found) if not any(part.startswith(".") for part in path.split("/"))}
+
+
+def files_under(folder: str) -> list[str]:
+    """Paths of all files in `folder` and below, relative to it, sorted; hidden ones are left out."""
+    return list(stamps_under(folder))
+
+
+def _stamp(info: dict[str, Any]) -> Stamp:
+    return Stamp(int(info["size"]), str(info.get("ETag") or info.get("mtime")))
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[Path]:
+    """A file on this machine to write; what is in it becomes `path` whole when the block ends well, else it vanishes.
+
+    Raises DataError where `path` cannot be written.
+    """
+    with explained(path, doing="written"):
+        system, inside = _file_system(path)
+        name = f".{PurePosixPath(path).name}.{uuid.uuid4().hex[:8]}.partial"
+        folder = Path(tempfile.gettempdir()) if is_remote(path) else Path(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / name
+        try:
+            yield partial
+            if is_remote(path):
+                system.put_file(str(partial), inside)  # one request, or several parts that only count together
+            else:
+                os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def join(folder: str, name: str) -> str:
@@ -83,7 +132,7 @@ def not_found(path: str) -> DataError:
 
 
 @contextmanager
-def explained(path: str) -> Iterator[None]:
+def explained(path: str, *, doing: str = "read") -> Iterator[None]:
     """Turns the errors of file systems and of S3 into DataErrors that say what to do."""
     from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # no stubs exist
 
@@ -99,11 +148,11 @@ def explained(path: str) -> Iterator[None]:
         )
         raise DataError(f"{path}: access was denied ({error}). {hint}") from error
     except ImportError as error:
-        raise DataError(f"{path}: reading it needs a library that is not installed: {error}.") from error
+        raise DataError(f"{path}: to be {doing} it needs a library that is not installed: {error}.") from error
     except (BotoCoreError, ClientError) as error:
         raise DataError(
             f"{path}: S3 cannot be reached or refused the request: {error}. Check AWS_ACCESS_KEY_ID, "
             f"AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and the network."
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}.") from error
+        raise DataError(f"{path}: cannot be {doing}: {error}.") from error

@@ -142,3 +142,10 @@ def test_row_errors_name_each_wrong_field() -> None:
     assert CellError(1, "n", "expected a number, found 'abc'") in errors
     assert [(error.row, error.column) for error in errors] == [(1, "n"), (1, "i"), (2, "i"), (2, "s")]
     assert errors[1].message.startswith("the image is broken")
+
+
+def test_many_words_are_read_as_few_are() -> None:
+    words = pd.DataFrame({"c": [" red", "red", "", None, "blue ", " "] * 200}, dtype="str")
+    few, many = (conform(frame, schema_of(c="category"), where="rows")["c"] for frame in (words[:6], words))
+    assert few.tolist() == ["red", "red", None, None, "blue", None]
+    assert many.tolist() == few.tolist() * 200 and many.dtype == object

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fusion_automl.data.dataset import Dataset
-from fusion_automl.data.files import read_dataset, write_dataset
+from fusion_automl.data.files import read_dataset, read_rows, write_dataset
 from fusion_automl.data.fingerprint import fingerprint
 from fusion_automl.data.prepare import prepare
 from fusion_automl.errors import RunError
@@ -55,6 +55,14 @@ def test_every_kind_comes_back_exactly(dataset: Dataset, tmp_path: Path) -> None
     np.testing.assert_array_equal(again.groups, dataset.groups)
     assert again.times is None and again.y.dtype == np.int64
     assert again.frame["curve"].iloc[0].flags.writeable and again.frame["number"].to_numpy(copy=True).flags.writeable
+
+
+def test_some_rows_of_some_columns_are_those_of_the_whole(dataset: Dataset, tmp_path: Path) -> None:
+    write_dataset(dataset, tmp_path)
+    names = [name for name in reversed(dataset.frame.columns)]
+    found = read_rows(tmp_path, names, 2, 5)
+    pd.testing.assert_frame_equal(found, dataset.frame[names].iloc[2:5].reset_index(drop=True), check_exact=True)
+    assert list(read_rows(tmp_path, ["photo"], 0, 0)) == ["photo"]
 
 
 def test_no_rows_come_back_as_no_rows(dataset: Dataset, tmp_path: Path) -> None:

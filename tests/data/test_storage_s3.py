@@ -12,6 +12,7 @@ from PIL import Image
 
 from fusion_automl.data.images import decode_images
 from fusion_automl.data.read import read_table
+from fusion_automl.data.storage import files_under, read_bytes, replacing, stamp
 from fusion_automl.errors import DataError
 
 
@@ -72,3 +73,19 @@ def test_an_unreachable_endpoint_is_told(s3: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(DataError, match=r"S3 cannot be reached.*AWS_ENDPOINT_URL"):
         read_table(f"s3://{s3.bucket}/a.csv")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(s3: Any) -> None:
+    uri = s3.put("results/a.txt", b"old")
+    old = stamp(uri)
+    with pytest.raises(ZeroDivisionError), replacing(uri) as file:
+        file.write_bytes(b"half")
+        1 / 0  # noqa: B018  # whatever ends the block
+    assert (read_bytes(uri), stamp(uri), files_under(f"s3://{s3.bucket}/results")) == (b"old", old, ["a.txt"])
+    with replacing(uri) as file:
+        file.write_bytes(b"new")
+    assert read_bytes(uri) == b"new" and stamp(uri).num_bytes == 3 and stamp(uri).mark != old.mark
+    assert not file.exists()
+    with pytest.raises(DataError, match=r"^s3://no-such-bucket/a\.txt: there is no bucket"):
+        with replacing("s3://no-such-bucket/a.txt") as file:
+            file.write_bytes(b"new")

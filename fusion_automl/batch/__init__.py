@@ -1,0 +1,1 @@
+"""Predictions for more rows than one process can hold, file by file over the machines of a Ray cluster."""

@@ -6,8 +6,10 @@ A fitted backbone is a reader (frame -> arrays), a shape (the net's arguments, a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
@@ -16,6 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from fusion_automl.backbones import BackboneOutput
+from fusion_automl.backbones.job import Arrays as Arrays
+from fusion_automl.backbones.job import Job, train_job
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.deadline import Deadline
@@ -24,9 +28,9 @@ from fusion_automl.task import Task
 
 if TYPE_CHECKING:
     from fusion_automl.backbones.nets.base import Net
-    from fusion_automl.backbones.train import Augment, Epoch
+    from fusion_automl.backbones.progress import Epoch
+    from fusion_automl.backbones.train import Augment
 
-Arrays = tuple[npt.NDArray[Any], ...]
 Shape = Mapping[str, Any]
 READ_ROWS = 1024
 """Rows that are read and run at a time, so that decoded images of a big frame do not fill the memory."""
@@ -163,31 +167,26 @@ def fit_net(
 
     Raises OutOfTime and FitError as `train` does.
     """
-    import torch
-
-    from fusion_automl.backbones.nets.base import isolated
-    from fusion_automl.backbones.train import train
-
     if deadline.passed():
         raise OutOfTime("the deadline had passed before the rows were read")
     design = design_for(data)
     outputs = Outputs.fit(data.task, data.y)
     shape = {**design.shape, "num_outputs": outputs.size}
-    inputs = [torch.from_numpy(array) for array in design.reader.read(data.frame)]
-    holdout_inputs = [torch.from_numpy(array) for array in design.reader.read(holdout.frame)]
-    with isolated(seed, threads):
-        net = fitted_class.build(shape)
-    training = train(
-        net,
-        inputs,
-        torch.from_numpy(outputs.targets(data.y)),
-        holdout_inputs,
-        torch.from_numpy(outputs.targets(holdout.y)),
+    job = Job(
+        partial(_built, fitted_class, shape),
+        design.reader.read(data.frame),
+        outputs.targets(data.y),
+        design.reader.read(holdout.frame),
+        outputs.targets(holdout.y),
         data.task,
         design.recipe,
-        seed=seed,
-        deadline=deadline,
-        threads=threads,
+        seed,
         augment=design.augment,
     )
+    net, training = train_job(job, deadline=deadline, threads=threads)
     return fitted_class(design.reader, shape, outputs, net, history=training.epochs, threads=threads)
+
+
+@contextmanager
+def _built(fitted_class: type[FittedNet], shape: Shape) -> Iterator[Net]:
+    yield fitted_class.build(shape)

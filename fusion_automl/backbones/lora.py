@@ -5,17 +5,21 @@ A fitted one keeps its low-rank updates and its head; the weights under them lie
 
 from __future__ import annotations
 
-import copy
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fusion_automl.backbones import BackboneOutput, Below
 from fusion_automl.backbones.fitted import Outputs
+from fusion_automl.backbones.job import Arrays, Job, train_job
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.deadline import Deadline
@@ -23,13 +27,17 @@ from fusion_automl.encoders.sequences import Sequences
 from fusion_automl.errors import OutOfTime
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from fusion_automl.backbones.nets.base import Net
     from fusion_automl.backbones.nets.lora import LayersOverStates, Updates
-    from fusion_automl.backbones.train import Epoch
+    from fusion_automl.backbones.progress import Epoch, State
 
 MAX_STEPS = 8192
 """Tokens or patches that are run at a time, padding included."""
+BYTES_KEPT = 34
+"""By a transformer's layer for the backward pass, of 16 bits, for each token and unit of its state, without attention maps
+(Korthikanti et al., "Reducing activation recomputation", MLSys 2023)."""
+ROOM = 4e9
+"""Bytes that all layers may keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,39 +57,51 @@ def fit_lora(
     """Trains on `data` until the loss on `holdout` stops falling or the deadline passes. Raises as `train` does."""
     if deadline.passed():
         raise OutOfTime("the deadline had passed before the layers were read")
-    import torch
-    from peft.helpers import disable_input_dtype_casting
-
-    from fusion_automl.backbones.nets.base import isolated
-    from fusion_automl.backbones.nets.lora import add_updates, merge_updates, read_updates
-    from fusion_automl.backbones.train import train
-
     outputs = Outputs.fit(data.task, data.y)
-    with isolated(seed, threads):
-        plain = _build(below.folder, tuning.layers, tuning.dropout, outputs)
-        net = copy.deepcopy(plain)
-        add_updates(net.layers, rank=tuning.rank)
     # Sorted by length, so that little of what is evaluated is padding.
     order = np.argsort(below.holdout_states.lengths, kind="stable")
+    job = Job(
+        partial(_opened, tuning, below.folder, outputs),
+        _places(below.states),
+        outputs.targets(data.y),
+        _places(below.holdout_states[order]),
+        outputs.targets(holdout.y[order]),
+        data.task,
+        fitting_memory(tuning.recipe, below.states, layers=tuning.layers),
+        seed,
+        beside=(below.states.values,),
+    )
+    net, training = train_job(job, deadline=deadline, threads=threads)
+
+    from fusion_automl.backbones.nets.lora import LayersOverStates, read_updates
+
+    assert isinstance(net, LayersOverStates)
+    updates, head = read_updates(net.layers), net.head.state_dict()
+    return FittedLora.merged(
+        updates, head, tuning.layers, outputs, below.folder, history=training.epochs, threads=threads
+    )
+
+
+def fitting_memory(recipe: Recipe, states: Sequences, *, layers: int) -> Recipe:
+    """A recipe for layers that would keep more than there is room for: one layer at a time keeps what fits."""
+    row = BYTES_KEPT * states.shape[1] * int(states.lengths.max(initial=1))
+    if row * recipe.batch_size * layers <= ROOM:
+        return recipe
+    return replace(recipe, recompute=True, rows_at_once=min(recipe.batch_size, max(1, int(ROOM / row))))
+
+
+@contextmanager
+def _opened(tuning: Tuning, frozen: Path, outputs: Outputs, states: npt.NDArray[np.float16]) -> Iterator[Net]:
+    """The layers with their updates, reading in `states`."""
+    from peft.helpers import disable_input_dtype_casting
+
+    from fusion_automl.backbones.nets.lora import add_updates
+
+    net = _build(frozen, tuning.layers, tuning.dropout, outputs)
+    add_updates(net.layers, rank=tuning.rank)
     # Autocast chooses the precision of each product; peft's own conversion to float32 and back would only cost time.
-    with net.reading(below.states.values), disable_input_dtype_casting(net.layers):
-        training = train(
-            net,
-            _inputs(below.states),
-            torch.from_numpy(outputs.targets(data.y)),
-            _inputs(below.holdout_states[order]),
-            torch.from_numpy(outputs.targets(holdout.y[order])),
-            data.task,
-            tuning.recipe,
-            seed=seed,
-            deadline=deadline,
-            threads=threads,
-        )
-    updates = read_updates(net.layers)
-    merge_updates(plain.layers, updates)
-    plain.head.load_state_dict(net.head.state_dict())
-    plain.to(next(net.parameters()).device).eval()
-    return FittedLora(plain, updates, tuning.layers, outputs, history=training.epochs, threads=threads)
+    with net.reading(states), disable_input_dtype_casting(net.layers):
+        yield net
 
 
 class FittedLora:
@@ -112,7 +132,7 @@ class FittedLora:
         with torch_threads(self.threads), self.net.reading(states.values):
             for rows in batches_by_length(states.lengths, max_steps=MAX_STEPS):
                 with running(len(frame)) as device:
-                    batch = self.net.embed(*(values.to(device) for values in _inputs(states[rows])))
+                    batch = self.net.embed(*(torch.from_numpy(places).to(device) for places in _places(states[rows])))
                 embedding[rows] = batch.cpu().numpy()
             with torch.inference_mode():
                 seen = torch.from_numpy(embedding).to(next(self.net.parameters()).device)
@@ -128,23 +148,37 @@ class FittedLora:
         (folder / "config.json").write_text(json.dumps({"layers": self.layers, "outputs": asdict(self.outputs)}))
 
     @classmethod
+    def merged(
+        cls,
+        updates: Updates,
+        head: State,
+        layers: int,
+        outputs: Outputs,
+        frozen: Path,
+        *,
+        history: tuple[Epoch, ...] = (),
+        threads: int | None = None,
+    ) -> Self:
+        """What was learned, on the layers as they lie in the folder `frozen`."""
+        from fusion_automl.backbones.nets.base import best_device, isolated
+        from fusion_automl.backbones.nets.lora import merge_updates
+
+        with isolated(seed=0, threads=None):  # Building draws random weights, which are replaced at once.
+            net = _build(frozen, layers, 0.0, outputs)
+        merge_updates(net.layers, updates)
+        net.head.load_state_dict(head)
+        net.to(best_device()).eval()
+        return cls(net, updates, layers, outputs, history=history, threads=threads)
+
+    @classmethod
     def load(cls, folder: Path, frozen: Path) -> Self:
         """From its own folder and that of the frozen layers."""
         from safetensors.torch import load_file
 
-        from fusion_automl.backbones.nets.base import best_device, isolated
-        from fusion_automl.backbones.nets.lora import merge_updates
-
         config = json.loads((folder / "config.json").read_text())
         weights = load_file(folder / "weights.safetensors")
         head = {name.removeprefix("head."): weights.pop(name) for name in list(weights) if name.startswith("head.")}
-        outputs = Outputs(**config["outputs"])
-        with isolated(seed=0, threads=None):
-            net = _build(frozen, config["layers"], 0.0, outputs)
-        merge_updates(net.layers, weights)
-        net.head.load_state_dict(head)
-        net.to(best_device()).eval()
-        return cls(net, weights, config["layers"], outputs)
+        return cls.merged(weights, head, config["layers"], Outputs(**config["outputs"]), frozen)
 
 
 def _build(frozen: Path, layers: int, dropout: float, outputs: Outputs) -> LayersOverStates:
@@ -159,7 +193,6 @@ def _build(frozen: Path, layers: int, dropout: float, outputs: Outputs) -> Layer
     )
 
 
-def _inputs(states: Sequences) -> list[Tensor]:
-    import torch
-
-    return [torch.from_numpy(states.starts), torch.from_numpy(states.lengths)]
+def _places(states: Sequences) -> Arrays:
+    """What the net is told of each row: where its states begin, and how many there are."""
+    return states.starts, states.lengths

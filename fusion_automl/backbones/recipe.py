@@ -12,7 +12,10 @@ SPARE = 0.95
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Settings of the shared loop. `patience` counts epochs without a better holdout loss; `label_smoothing` is for
-    classes only; `warmup` is the share of all steps in which the learning rate climbs."""
+    classes only; `warmup` is the share of all steps in which the learning rate climbs.
+
+    For nets that are big: `rows_at_once` is how many rows of a batch run at a time, 0 stands for all (gradients add up
+    over the pieces); with `recompute` layers run again in the backward pass instead of keeping their activations."""
 
     learning_rate: float
     weight_decay: float
@@ -21,6 +24,8 @@ class Recipe:
     batch_size: int
     label_smoothing: float = 0.0
     warmup: float = 0.1
+    rows_at_once: int = 0
+    recompute: bool = False
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup: float) -> float:

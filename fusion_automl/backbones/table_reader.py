@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fusion_automl.data.dataset import Dataset
-from fusion_automl.encoders.tabular import TabularColumns, frequent_levels, level_counts
+from fusion_automl.encoders.tabular import TabularColumns, frequent_levels, level_counts, look_up
 
 NUM_KNOTS = 256
 MAX_CATEGORIES = 100
@@ -52,7 +52,7 @@ class TableReader:
     columns: TabularColumns
     scales: dict[int, QuantileScale]
     gaps: tuple[int, ...]
-    categories: tuple[dict[str, int], ...]
+    categories: tuple[dict[str | None, int], ...]
 
     @classmethod
     def fit(cls, data: Dataset) -> Self:
@@ -60,7 +60,7 @@ class TableReader:
         numbers = columns.numbers(data.frame)
         scales = {index: QuantileScale.fit(numbers[:, index]) for index in range(numbers.shape[1])}
         missing = np.isnan(numbers)
-        categories = []
+        categories: list[dict[str | None, int]] = []
         for name in columns.category:
             counts = level_counts(data.frame[name])
             kept = frequent_levels(counts, min_frequency=2, max_categories=MAX_CATEGORIES)
@@ -84,7 +84,7 @@ class TableReader:
             scaled[:, place] = scale(numbers[:, index])
         codes = np.empty((len(frame), len(self.cardinalities)), dtype=np.int64)
         for place, (name, known) in enumerate(zip(self.columns.category, self.categories, strict=True)):
-            codes[:, place] = [known.get(cell, 0) for cell in frame[name].to_numpy()]
+            codes[:, place] = look_up(frame, name, known, other=0, dtype=np.int64)
         codes[:, len(self.categories) :] = np.isnan(numbers[:, list(self.gaps)])
         return scaled, codes
 

@@ -9,10 +9,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fusion_automl.backbones.batches import SMALLEST_SHARE, batch_size, make_batches
+from fusion_automl.backbones.group import Alone, Group, Learner, average_now
 from fusion_automl.backbones.nets.base import (
     Inputs,
     Net,
@@ -24,6 +28,19 @@ from fusion_automl.backbones.nets.base import (
     predict,
     rows_of,
 )
+from fusion_automl.backbones.nets.big import recomputing
+from fusion_automl.backbones.optimizer import make_optimizer, moments, set_moments
+from fusion_automl.backbones.progress import (
+    Checkpoints,
+    Epoch,
+    Progress,
+    State,
+    learned,
+    parts,
+    random_state,
+    set_random_state,
+    wholes,
+)
 from fusion_automl.backbones.recipe import Recipe, learning_rate_factor, plan_epochs
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, OutOfTime
@@ -34,25 +51,15 @@ Report = Callable[[int, float, float], None]
 
 PROBE_STEPS = 10
 """Steps of the first epoch after which its length is foretold."""
-SMALLEST_BATCH = 16
-STEPS_PER_EPOCH = 10
-"""An epoch of a small set is cut into about ten steps, which learns as well in a third of the epochs; the recipe's
-batch size is the largest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    loss: float
-    holdout_loss: float
-    learning_rate: float
-    seconds: float
+ROOM_ON_GPU = 0.25
+"""Share of a GPU's memory that the rows may take; of more rows, each batch is sent by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """The weights of the epoch with the lowest holdout loss, and what happened in each epoch."""
+    """What the net had learned in the epoch with the lowest holdout loss, and what happened in each epoch."""
 
-    state: dict[str, Tensor]
+    state: State
     best_epoch: int
     epochs: tuple[Epoch, ...]
 
@@ -71,54 +78,54 @@ def train(
     threads: int,
     augment: Augment | None = None,
     report: Report | None = None,
+    group: Group | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Training:
     """Trains `net` in place and leaves it in `eval` mode with the best epoch's weights.
 
-    `targets` are int64 class codes or float32 standardised values. `augment`
-    changes a training batch; `report` is called with the epoch, its loss and its holdout loss. When fewer epochs fit
-    before the deadline than the recipe wants, the schedule shrinks to those. Without holdout rows the training loss
-    decides. Raises OutOfTime when not one epoch was finished, FitError when a loss is not finite.
+    `targets` are int64 class codes or float32 standardised values. `augment` changes a training batch; `report` is called
+    with the epoch, its loss and its holdout loss. When fewer epochs fit before the deadline than the recipe wants, the
+    schedule shrinks to those. Without holdout rows the training loss decides. Raises OutOfTime when not one epoch was
+    finished, FitError when a loss is not finite.
+
+    With a `group` of several processes each calls this with the same arguments, and each returns or raises the same: batches
+    and schedule are those of one process, each runs its share of the rows, and the clock is that of the first. What
+    `checkpoints` kept is gone on from.
     """
-    if deadline.passed():
-        raise OutOfTime("the deadline had passed before the first step of training")
-    with isolated(seed, threads):
+    with isolated(seed, threads), recomputing(net, on=recipe.recompute):
         device = best_device()
         net.to(device)
-        loop = _Loop(net, _to(inputs, device), targets.to(device), recipe, deadline, augment)
-        held_out, held_out_targets = _to(holdout_inputs, device), holdout_targets.to(device)
-        history: list[Epoch] = []
-        best: dict[str, Tensor] = {}
-        best_epoch, lowest = -1, math.inf
-        while len(history) < loop.planned_epochs and len(history) - 1 - best_epoch < max(1, recipe.patience):
+        loop = _Loop(net, _place(inputs, device), targets.to(device), recipe, deadline, augment, group or Alone(), seed)
+        held_out, held_out_targets = _place(holdout_inputs, device), holdout_targets.to(device)
+        if checkpoints and (progress := checkpoints.last()):
+            loop.go_on(progress)
+        while loop.goes_on():
             started = time.monotonic()
-            loss = loop.run_epoch(len(history))
+            loss = loop.run_epoch()
             if loss is None:
                 break
-            score = _evaluate(net, held_out, held_out_targets, task) if len(held_out_targets) else loss
+            score = loop.evaluate(held_out, held_out_targets, task) if len(held_out_targets) else loss
             if not (math.isfinite(loss) and math.isfinite(score)):
                 raise FitError(
-                    f"training diverged in epoch {len(history) + 1}: loss {loss}, holdout loss {score}, at learning rate "
-                    f"{loop.learning_rate:.2g}. Try a smaller learning_rate."
+                    f"training diverged in epoch {len(loop.epochs) + 1}: loss {loss}, holdout loss {score}, at learning "
+                    f"rate {loop.learning_rate:.2g}. Try a smaller learning_rate."
                 )
-            seconds = time.monotonic() - started
-            history.append(Epoch(loss, score, loop.learning_rate, seconds))
-            if score < lowest:
-                best = {name: values.detach().clone() for name, values in net.state_dict().items()}
-                best_epoch, lowest = len(history) - 1, score
+            loop.close_epoch(loss, score, started)
             if report:
-                report(len(history) - 1, loss, score)
-            loop.plan(len(history), seconds)
-        if not history:
+                report(len(loop.epochs) - 1, loss, score)
+            if checkpoints:
+                checkpoints.offer(loop.progress)
+        if not loop.epochs:
             raise OutOfTime(
                 f"the deadline passed in the first epoch, after {loop.steps_done} of {loop.num_batches} steps"
             )
-        net.load_state_dict(best)
+        net.load_state_dict(loop.best, strict=False)
         net.eval()
-    return Training(best, best_epoch, tuple(history))
+        return Training(wholes(loop.best), loop.best_epoch, tuple(loop.epochs))
 
 
 class _Loop:
-    """The state of training between steps: optimiser, position in the schedule, and the plan that fits the deadline."""
+    """The state of training between steps: net, optimiser, position in the schedule, and the plan that fits the deadline."""
 
     def __init__(
         self,
@@ -128,106 +135,170 @@ class _Loop:
         recipe: Recipe,
         deadline: Deadline,
         augment: Augment | None,
+        group: Group,
+        seed: int,
     ) -> None:
         self.net, self.inputs, self.targets = net, inputs, targets
-        self.recipe, self.deadline, self.augment = recipe, deadline, augment
+        self.recipe, self.deadline, self.augment, self.group, self.seed = recipe, deadline, augment, group, seed
+        self.device = targets.device
         self.lengths = net.lengths(*inputs)
-        self.bf16 = multiplies_bf16(targets.device)
+        self.bf16 = multiplies_bf16(self.device)
+        self.learner = group.prepare(Learner(net))
         self.optimizer = make_optimizer(net, recipe)
-        self.batch_size = min(recipe.batch_size, max(SMALLEST_BATCH, len(targets) // STEPS_PER_EPOCH))
-        self.num_batches = len(make_batches(len(targets), self.batch_size, lengths=None))
+        size, smallest = batch_size(len(targets), recipe), SMALLEST_SHARE * group.size
+        self.make_batches = partial(make_batches, len(targets), size, smallest=smallest)
+        self.num_batches = len(self.make_batches(lengths=None))
         self.planned_epochs = recipe.epochs
         self.steps_done = 0
         self.learning_rate = 0.0
+        self.epochs: list[Epoch] = []
+        self.best: State = {}
+        self.best_epoch = -1
 
-    def plan(self, done: int, seconds_per_epoch: float) -> None:
-        self.planned_epochs = plan_epochs(
-            done,
-            wanted=self.recipe.epochs,
-            seconds_per_epoch=seconds_per_epoch,
-            seconds_left=self.deadline.seconds_left(),
-        )
+    def goes_on(self) -> bool:
+        without_better = len(self.epochs) - 1 - self.best_epoch
+        return len(self.epochs) < self.planned_epochs and without_better < max(1, self.recipe.patience)
 
-    def run_epoch(self, epoch: int) -> float | None:
+    def run_epoch(self) -> float | None:
         """The mean training loss, or None when the deadline passed on the way."""
-        self.net.train()
+        self.learner.train()
         losses: list[Tensor] = []
         started = time.monotonic()
-        for rows in make_batches(len(self.targets), self.batch_size, lengths=self.lengths):
-            if self.deadline.passed():
+        for rows in self._draw_batches():
+            if self._seconds_left() <= 0:
                 return None
             losses.append(self._step(rows))
-            if epoch == 0:
+            if not self.epochs:
                 if len(losses) == 1:  # The first step also allocates and picks kernels: it tells nothing of the others.
                     started = time.monotonic()
                 elif len(losses) in (4, PROBE_STEPS):
-                    self._foretell((time.monotonic() - started) / (len(losses) - 1), len(losses))
-        return float(torch.stack(losses).mean())
+                    self._foretell(self._seconds_since(started) / (len(losses) - 1), len(losses))
+        return self.group.mean(float(torch.stack(losses).mean()))
+
+    def _draw_batches(self) -> list[Tensor]:
+        """The same on each rank; what else a rank draws in the epoch is its own, so that each hides other inputs and units."""
+        if self.group.size > 1:
+            torch.set_rng_state(self.group.first(torch.get_rng_state()))
+        batches = self.make_batches(lengths=self.lengths)
+        if self.group.rank:
+            sequence = np.random.SeedSequence([self.seed, self.group.rank, len(self.epochs)])
+            torch.manual_seed(int(sequence.generate_state(1)[0]))
+        return batches
+
+    def _step(self, rows: Tensor) -> Tensor:
+        """This rank's part of the batch's mean loss, times the number of ranks: the mean over ranks is that of the batch."""
+        factor = learning_rate_factor(self.steps_done, self.planned_epochs * self.num_batches, self.recipe.warmup)
+        self.learning_rate = self.recipe.learning_rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self.optimizer.zero_grad()
+        pieces = self._pieces(rows)
+        total = torch.zeros((), device=self.device)
+        for number, piece in enumerate(pieces, start=1):
+            average_now(self.learner, number == len(pieces))
+            loss = self._loss(piece) * (len(piece) * self.group.size / len(rows))
+            torch.autograd.backward(loss)
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self.steps_done += 1
+        return total
+
+    def _pieces(self, rows: Tensor) -> Sequence[Tensor]:
+        """This rank's rows of a batch, as many at a time as may run; as many pieces on each rank."""
+        share = rows[self.group.rank :: self.group.size]
+        at_once = self.recipe.rows_at_once or len(rows)
+        return share.tensor_split(math.ceil(math.ceil(len(rows) / self.group.size) / at_once))
+
+    def _loss(self, rows: Tensor) -> Tensor:
+        batch = self._send(rows_of(self.inputs, rows.to(self.inputs[0].device)))
+        if self.augment:
+            batch = self.augment(batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs, added = self.learner(*batch)
+        targets = self.targets[rows.to(self.device)]
+        return batch_loss(outputs, targets, label_smoothing=self.recipe.label_smoothing) + added
+
+    def evaluate(self, inputs: Inputs, targets: Tensor, task: Task) -> float:
+        """The loss on all these rows, of which each rank runs its share."""
+        self.learner.eval()
+        rank, size = self.group.rank, self.group.size
+        rows = torch.arange(min(rank, len(targets) - 1), len(targets), size)
+        # Ranks put weights together at each call, so a rank with one row less runs its last one twice.
+        called = torch.cat([rows, rows[-1:]])[: math.ceil(len(targets) / size)]
+        predictions = []
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            for some in torch.split(called, self.net.evaluation_rows):
+                outputs, _ = self.learner(*self._send(rows_of(inputs, some.to(inputs[0].device))))
+                predictions.append(predict(outputs, is_classification=task.is_classification))
+        loss = holdout_loss(torch.cat(predictions)[: len(rows)], targets[rows.to(self.device)])
+        return self.group.mean(loss * (len(rows) * size / len(targets)))
+
+    def _send(self, batch: Inputs) -> Inputs:
+        return tuple(values.to(self.device, non_blocking=True) for values in batch)
+
+    def close_epoch(self, loss: float, score: float, started: float) -> None:
+        seconds = self._seconds_since(started)
+        if not self.epochs or score < self.epochs[self.best_epoch].holdout_loss:
+            self.best = {name: values.clone() for name, values in learned(self.net).items()}
+            self.best_epoch = len(self.epochs)
+        self.epochs.append(Epoch(loss, score, self.learning_rate, seconds))
+        self._plan()
+
+    def _plan(self) -> None:
+        self.planned_epochs = plan_epochs(
+            len(self.epochs),
+            wanted=self.recipe.epochs,
+            seconds_per_epoch=self.epochs[-1].seconds,
+            seconds_left=self._seconds_left(),
+        )
 
     def _foretell(self, seconds_per_step: float, steps: int) -> None:
         """Shrinks the plan early in the first epoch. Raises OutOfTime when even that one is hopeless."""
         seconds_per_epoch = seconds_per_step * self.num_batches
-        left = self.deadline.seconds_left() + seconds_per_step * steps
+        left = self._seconds_left() + seconds_per_step * steps
         if steps == PROBE_STEPS and seconds_per_epoch > 2 * left:
             raise OutOfTime(f"one epoch takes about {seconds_per_epoch:.0f} s and {left:.0f} s are left")
         self.planned_epochs = max(
             1, plan_epochs(0, wanted=self.recipe.epochs, seconds_per_epoch=seconds_per_epoch, seconds_left=left)
         )
 
-    def _step(self, rows: Tensor) -> Tensor:
-        factor = learning_rate_factor(self.steps_done, self.planned_epochs * self.num_batches, self.recipe.warmup)
-        self.learning_rate = self.recipe.learning_rate * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
-        rows = rows.to(self.targets.device)
-        batch = rows_of(self.inputs, rows)
-        if self.augment:
-            batch = self.augment(batch)
-        with torch.autocast(self.targets.device.type, torch.bfloat16, enabled=self.bf16):
-            outputs, added = self.net.learn(*batch)
-        loss = batch_loss(outputs, self.targets[rows], label_smoothing=self.recipe.label_smoothing) + added
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimizer.step()
-        self.steps_done += 1
-        return loss.detach()
+    def _seconds_left(self) -> float:
+        return self._first(self.deadline.seconds_left())
+
+    def _seconds_since(self, started: float) -> float:
+        return self._first(time.monotonic() - started)
+
+    def _first(self, seconds: float) -> float:
+        return float(self.group.first(torch.tensor(seconds, dtype=torch.float64)))
+
+    def progress(self) -> Progress:
+        """To be asked for by every rank, between epochs."""
+        return Progress(
+            weights=wholes(learned(self.net)),
+            best=wholes(self.best),
+            moments=moments(self.optimizer),
+            random=random_state(self.device),
+            epochs=tuple(self.epochs),
+            best_epoch=self.best_epoch,
+            steps_done=self.steps_done,
+        )
+
+    def go_on(self, progress: Progress) -> None:
+        """Takes up the training where `progress` was made."""
+        self.net.load_state_dict(parts(progress.weights, self.net), strict=False)
+        set_moments(self.optimizer, progress.moments)
+        self.best = {name: values.to(self.device) for name, values in parts(progress.best, self.net).items()}
+        self.epochs, self.best_epoch = list(progress.epochs), progress.best_epoch
+        self.steps_done = progress.steps_done
+        set_random_state(progress.random, self.device)
+        self._plan()
 
 
-def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW that decays matrices and kernels, and leaves biases, scales and shifts alone."""
-    matrices = [weight for weight in net.parameters() if weight.ndim >= 2]
-    vectors = [weight for weight in net.parameters() if weight.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate, fused=True)
-
-
-def make_batches(num_rows: int, size: int, *, lengths: Tensor | None) -> list[Tensor]:
-    """Shuffled row numbers in batches. A last batch of one row is dropped, because batch statistics need two.
-
-    With `lengths`, batches are cut from pools of 32 batches sorted by length, so that little of a batch is padding.
-    """
-    order = torch.randperm(num_rows)
-    if lengths is not None:
-        pools = torch.split(order, 32 * size)
-        order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
-    batches = list(torch.split(order, size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches.pop()
-    if lengths is not None:
-        batches = [batches[index] for index in torch.randperm(len(batches))]
-    return batches
-
-
-def _evaluate(net: Net, inputs: Inputs, targets: Tensor, task: Task) -> float:
-    net.eval()
-    predictions = []
-    with torch.inference_mode(), torch.autocast(targets.device.type, torch.bfloat16, multiplies_bf16(targets.device)):
-        for start in range(0, len(targets), net.evaluation_rows):
-            outputs = net(*rows_of(inputs, slice(start, start + net.evaluation_rows)))
-            predictions.append(predict(outputs, is_classification=task.is_classification))
-    return holdout_loss(torch.cat(predictions), targets)
-
-
-def _to(inputs: Sequence[Tensor], device: torch.device) -> Inputs:
+def _place(inputs: Sequence[Tensor], device: torch.device) -> Inputs:
+    """On the device, where there is room for them."""
+    if device.type == "cuda":
+        room = ROOM_ON_GPU * torch.cuda.get_device_properties(device).total_memory
+        if sum(values.nbytes for values in inputs) > room:
+            return tuple(inputs)
     return tuple(values.to(device) for values in inputs)

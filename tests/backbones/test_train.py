@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fusion_automl.backbones.batches import make_batches
 from fusion_automl.backbones.nets.base import Net, batch_loss, holdout_loss, isolated, predict
+from fusion_automl.backbones.optimizer import make_optimizer
 from fusion_automl.backbones.recipe import Recipe, learning_rate_factor, plan_epochs
-from fusion_automl.backbones.train import Training, make_batches, make_optimizer, train
+from fusion_automl.backbones.train import Training, train
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.task import Task

@@ -55,7 +55,8 @@ def multiplies_bf16(device: torch.device) -> bool:
 @contextmanager
 def isolated(seed: int, threads: int | None) -> Iterator[None]:
     """Seeds torch and sets its threads inside the block; the caller's random state and threads come back after it."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    # Looking at the random state of a GPU takes memory there, and in training by several each has its own.
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices), torch_threads(threads):
         torch.manual_seed(seed)
         yield

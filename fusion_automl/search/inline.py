@@ -22,8 +22,8 @@ def search(plan: Plan, listener: Listener) -> None:
     The baseline is always evaluated, however late it is, so that there is a result. Raises FusionError where a worker
     process cannot be started.
     """
-    ledger = Ledger(plan.run)
-    worker = Worker(plan.run, plan.threads)
+    ledger = Ledger(plan.run, plan.mirror)
+    worker = Worker(plan.run, plan.threads, plan.mirror)
     try:
         proposer = Proposer(
             plan.space,
@@ -45,11 +45,16 @@ def search(plan: Plan, listener: Listener) -> None:
                 worker.run(proposal.order, deadline, partial(listener.fold_done, candidate))
             except WorkerDied as error:
                 worker.end()
-                record_death(ledger, candidate, deadline, OVERRAN if deadline.passed() else str(error))
+                silent = ledger.get(candidate.key) is None
+                again = silent and not overdue(deadline) and proposer.retry(candidate.key)
+                if silent and not again:
+                    record_death(ledger, candidate, deadline, OVERRAN if deadline.passed() else str(error))
                 if plan.deadline.seconds_left() > 2 * start_seconds:
-                    worker = Worker(plan.run, plan.threads)
+                    worker = Worker(plan.run, plan.threads, plan.mirror)
                     worker.wait_ready()
-            trial = ledger.get(candidate.key)
+                if again:
+                    continue
+            trial = ledger.fetch(candidate.key)
             assert trial is not None, "a worker answers only after it recorded the trial"
             proposer.tell(candidate.key, trial.report)
             listener.finished(candidate, trial.report)
@@ -59,11 +64,17 @@ def search(plan: Plan, listener: Listener) -> None:
 
 def used_up(plan: Plan, ledger: Ledger) -> bool:
     """Whether the run has as many trials as it may have."""
-    finished = [trial for trial in ledger.trials() if trial.candidate != BASELINE]
-    return plan.max_trials is not None and len(finished) >= plan.max_trials
+    if plan.max_trials is None:  # of ten thousand trials the list alone takes longer than a proposal
+        return False
+    return len([trial for trial in ledger.trials() if trial.candidate != BASELINE]) >= plan.max_trials
+
+
+def overdue(deadline: Deadline) -> bool:
+    """Whether a process that ended now was ended for its time."""
+    return deadline.seconds_left() < 0.5
 
 
 def record_death(ledger: Ledger, candidate: Candidate, deadline: Deadline, reason: str) -> None:
     """Records a trial whose process ended without a report: out of time after its deadline, else a failure."""
-    status: Status = "out_of_time" if deadline.seconds_left() < 0.5 else "failed"
+    status: Status = "out_of_time" if overdue(deadline) else "failed"
     ledger.record(candidate, Report(candidate.key, status, None, (), 0.0, 0.0, 0, 0, reason))

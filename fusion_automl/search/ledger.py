@@ -15,8 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_automl.candidate import Candidate
+from fusion_automl.store.disk import Store
+from fusion_automl.store.mirror import MOVED, Mirror
 from fusion_automl.store.node import Ref
 
+EVENTS = "events.jsonl"
 Status = Literal["done", "pruned", "failed", "out_of_time"]
 Floats = npt.NDArray[np.float64]
 
@@ -63,15 +66,23 @@ class Trial:
 
 
 class Ledger:
-    """The trials of a run folder; every method may be called while other processes write."""
+    """The trials of a run folder; every method may be called while other processes write.
 
-    def __init__(self, run: Path) -> None:
+    With a mirror the trials of other machines are in the bucket. They come here when they are asked for by name (`fetch`) or
+    all together (`pull`), never otherwise: `get` and `trials` are asked hundreds of times a candidate.
+    """
+
+    def __init__(self, run: Path, mirror: Mirror | None = None) -> None:
         self.run = run
+        self.mirror = mirror
         self.folder = run / "trials"
         self._known: dict[str, Trial] = {}
 
     def record(self, candidate: Candidate, report: Report, predictions: Sequence[Floats] = ()) -> None:
-        """Writes a finished trial; `predictions` are `(rows, outputs)` for the validation rows of each fold it finished."""
+        """Writes a finished trial; `predictions` are `(rows, outputs)` for the validation rows of each fold it finished.
+
+        Raises BucketError when it is written but does not reach the bucket.
+        """
         final = self.folder / report.key
         partial = self.folder / f".{report.key}.{os.getpid()}"
         shutil.rmtree(partial, ignore_errors=True)
@@ -86,40 +97,68 @@ class Ledger:
         (partial / "DONE").touch()
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-        self.event("trial", **{name: values[name] for name in ("key", "status", "score", "seconds", "reason")})
+        if self.mirror is None:
+            self._trial_event(report)
+        self.push(report.key)
+
+    def _trial_event(self, report: Report) -> None:
+        names = ("key", "status", "score", "seconds", "reason")
+        self.event("trial", **{name: getattr(report, name) for name in names})
+
+    def push(self, key: str) -> None:
+        """Brings a trial of this machine to the bucket after the nodes it uses, so that who sees it finds all of it."""
+        if self.mirror is None or (self.folder / key / MOVED).exists():
+            return
+        store, nodes = Store(self.run / "store", self.mirror), self._read(key).report.nodes
+        store.push(nodes)
+        (self.folder / key / "fitted" / "facts.json").write_text(json.dumps(store.facts(nodes)))
+        self.mirror.push(f"trials/{key}")
+
+    def fetch(self, key: str) -> Trial | None:
+        """A trial that should just have finished, here or, with a mirror, elsewhere; to be called once by who writes events."""
+        if self.mirror is None or not self.mirror.pull(f"trials/{key}"):
+            return self.get(key)
+        trial = self.get(key)
+        assert trial is not None
+        self._trial_event(trial.report)
+        return trial
+
+    def pull(self) -> None:
+        """Brings the trials here that other machines have finished."""
+        if self.mirror is not None:
+            self.mirror.pull_all("trials")
+
+    def pull_news(self) -> None:
+        """The same, but seldom, and without a word where the bucket does not answer."""
+        if self.mirror is not None:
+            self.mirror.pull_news("trials")
 
     def event(self, kind: str, **values: Any) -> None:
         """Appends one line to events.jsonl; one write, so that lines of several processes do not mix."""
         self.run.mkdir(parents=True, exist_ok=True)
-        with (self.run / "events.jsonl").open("a") as file:
+        with (self.run / EVENTS).open("a") as file:
             file.write(json.dumps({"time": time.time(), "event": kind, **values}) + "\n")
 
     def seconds_spent(self) -> float:
-        """Seconds of earlier sessions, each from its start to the last thing that it wrote down."""
-        path = self.run / "events.jsonl"
-        times: list[tuple[float, bool]] = []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                event = json.loads(line)
-            except ValueError:  # a killed process may leave half a line
-                continue
-            times.append((event["time"], event["event"] == "session"))
-        spent, before = 0.0, None
-        for moment, begins in times:
-            if before is not None and not begins:
-                spent += moment - before
-            before = moment
-        return spent
+        """Seconds of earlier sessions."""
+        path = self.run / EVENTS
+        return seconds_spent(read_events(path.read_text() if path.exists() else ""))
 
     def get(self, key: str) -> Trial | None:
         """The finished trial of this candidate, if there is one."""
         if key not in self._known and (self.folder / key / "DONE").exists():
-            folder = self.folder / key
-            self._known[key] = Trial(
-                Candidate.from_json(json.loads((folder / "candidate.json").read_text())),
-                Report.from_json(json.loads((folder / "report.json").read_text())),
-            )
+            self._known[key] = self._read(key)
+            facts = self.folder / key / "fitted" / "facts.json"
+            if facts.exists():
+                Store(self.run / "store").learn_facts(json.loads(facts.read_text()))
         return self._known.get(key)
+
+    def _read(self, key: str) -> Trial:
+        folder = self.folder / key
+        return Trial(
+            Candidate.from_json(json.loads((folder / "candidate.json").read_text())),
+            Report.from_json(json.loads((folder / "report.json").read_text())),
+        )
 
     def trials(self) -> list[Trial]:
         """All finished trials in the order in which they finished."""
@@ -144,7 +183,30 @@ class Ledger:
             shutil.rmtree(path, ignore_errors=True)
         for trial in self.trials():
             if trial.report.status == "out_of_time":
+                if self.mirror is not None:
+                    self.mirror.remove(f"trials/{trial.report.key}")
                 shutil.rmtree(self.folder / trial.report.key)
                 del self._known[trial.report.key]
                 dropped += 1
         return dropped
+
+
+def read_events(text: str) -> list[dict[str, Any]]:
+    """The events in the text of an events.jsonl, oldest first, each with its `time` and `event`."""
+    events = []
+    for line in text.splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:  # a killed process may leave half a line
+            continue
+    return events
+
+
+def seconds_spent(events: Sequence[dict[str, Any]]) -> float:
+    """Seconds of all sessions, each from its start to the last thing that it wrote down."""
+    spent, before = 0.0, None
+    for event in events:
+        if before is not None and event["event"] != "session":
+            spent += event["time"] - before
+        before = event["time"]
+    return spent

@@ -27,6 +27,13 @@ def peak_bytes() -> int:
     return ever if sys.platform == "darwin" else ever * 1024
 
 
+def resident_bytes(pid: int) -> int:
+    """What a process has in use now; 0 where there is no such process, or nobody says."""
+    with suppress(OSError, KeyError):
+        return _table(PROC / str(pid) / "status")["VmRSS"] * 1024
+    return 0
+
+
 def available_bytes() -> float:
     """What can be had without swapping, on this machine and within this process's limits; inf where nobody says."""
     return min([math.inf, *_machine(), *_group()])

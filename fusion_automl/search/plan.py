@@ -10,6 +10,7 @@ from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
 from fusion_automl.search.ledger import Report
 from fusion_automl.search.space import LocalSpace
+from fusion_automl.store.mirror import Mirror
 
 
 class Listener(Protocol):
@@ -24,11 +25,12 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A search: where, over what, until when, and how much at once.
+    """A search: where (`run` is the working copy of what `mirror` has), over what, until when, and how much at once.
 
     `max_trials` counts finished trials of the whole run, earlier sessions included, without the baseline; None leaves
     the end to the deadline. `threads` is what this machine offers; `address` is a Ray cluster's. `max_concurrent` trials
-    run at once on Ray; None stands for one on each CPU.
+    run at once on Ray; None stands for one on each CPU. `workers_per_trial` processes train a trial's nets there; None leaves
+    that to the cluster's size.
     """
 
     run: Path
@@ -41,3 +43,5 @@ class Plan:
     threads: int
     address: str | None = None
     max_concurrent: int | None = None
+    workers_per_trial: int | None = None
+    mirror: Mirror | None = None

@@ -4,7 +4,7 @@ the joint space. Both engines ask here."""
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ MIN_SECONDS_PER_TRIAL = 0.5
 FEW_TRIALS = 2
 """With time for no more trials than this, the next one is chosen among NUM_CHOICES instead of taken as it comes."""
 NUM_CHOICES = 8
+MAX_LOST_MACHINES = 5
+"""Beyond that a candidate is held to be what takes its machines along."""
 
 PREVIEW_ROWS = 20_000
 """From so many rows on, a candidate of a single fold is first looked at on a part of it: at 40,000 rows boosting and forests
@@ -76,7 +78,8 @@ class Proposer:
         self._num_folds = num_folds
         self.max_seconds_per_trial = max_seconds_per_trial
         self.pending: dict[str, Proposal] = {}
-        self._costs = CostModel(Store(ledger.run / "store"), rows=space.rows, num_folds=num_folds)
+        self._deaths: Counter[tuple[str, bool]] = Counter()
+        self._costs = CostModel(Store(ledger.run / "store", ledger.mirror), rows=space.rows, num_folds=num_folds)
         self._failures = Failures()
         self._promise = Promise()
         self._nets: set[Net] = set()
@@ -151,6 +154,15 @@ class Proposer:
             self.study.close(proposal.drawn_at)
         if report is not None:
             self._learn(Trial(proposal.candidate, report))
+
+    def retry(self, key: str, *, machine_lost: bool = False) -> bool:
+        """Puts a pending candidate whose process ended without a report in front. False where that has happened too often:
+        twice to a process, for who takes two along is to blame; but cheap machines are taken away all day."""
+        self._deaths[key, machine_lost] += 1
+        if self._deaths[key, machine_lost] > (MAX_LOST_MACHINES if machine_lost else 1):
+            return False
+        self._queue.appendleft(self.pending.pop(key))
+        return True
 
     def _learn(self, trial: Trial) -> None:
         self._costs.learn(trial)

@@ -7,19 +7,22 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
 from fusion_automl.deadline import Deadline
-from fusion_automl.errors import FitError, FusionError, OutOfTime
+from fusion_automl.errors import BucketError, FitError, FusionError, OutOfTime
 from fusion_automl.evaluate import PREVIEW_SHARE, FoldResult, Problem, evaluate, out_of_fold, preview
+from fusion_automl.search.admission import Admission
 from fusion_automl.search.ledger import Ledger, Report, Status
-from fusion_automl.search.memory import available_bytes, forget_peak, peak_bytes
+from fusion_automl.search.memory import forget_peak, peak_bytes
 from fusion_automl.search.order import Order
 from fusion_automl.search.problem import read_problem
 from fusion_automl.search.prune import hopeless
+from fusion_automl.search.room import full_disk_told, is_full
 from fusion_automl.store.disk import Store
+from fusion_automl.store.mirror import Mirror
 
 logger = logging.getLogger(__name__)
 GRACE_SECONDS = 2.0
@@ -43,11 +46,12 @@ class _SoFar:
 class TrialRunner:
     """Runs trials of one run folder in this process; made once, since reading the data costs more than many trials."""
 
-    def __init__(self, run: Path, *, threads: int) -> None:
+    def __init__(self, run: Path, *, threads: int, mirror: Mirror | None = None) -> None:
         self.problem: Problem = read_problem(run)
-        self.ledger = Ledger(run)
-        self.store = Store(run / "store")
+        self.ledger = Ledger(run, mirror)
+        self.store = Store(run / "store", mirror)
         self.threads = threads
+        self._admission = Admission(run)
 
     def run(self, order: Order, *, deadline: Deadline, on_fold: OnFold, may_end_process: bool) -> Report:
         """Evaluates and records one candidate at one go; see `folds`."""
@@ -63,9 +67,10 @@ class TrialRunner:
     def folds(self, order: Order, *, deadline: Deadline, may_end_process: bool) -> Generator[FoldResult, None, Report]:
         """Evaluates one candidate, yielding each fold as it is done, then records and returns its report.
 
-        It is not begun where this machine does not have the memory. Whatever the candidate raises becomes a report. With
-        `may_end_process` a fit that overruns the deadline by more than GRACE_SECONDS ends this process with exit code 1,
-        through a timer that needs neither the interpreter nor its lock; who waits for the answer records it.
+        It waits for memory that other trials on this machine hold, and is not begun where there is not enough. Whatever the
+        candidate raises becomes a report; a full disk is not its fault and raises DiskFullError. With `may_end_process` a fit
+        that overruns the deadline by more than GRACE_SECONDS ends this process with exit code 1, through a timer that needs
+        neither the interpreter nor its lock; who waits for the answer records it.
         """
         so_far = _SoFar()
         started, hits, misses, fit = time.perf_counter(), self.store.hits, self.store.misses, self.store.fit_seconds
@@ -73,7 +78,12 @@ class TrialRunner:
             faulthandler.dump_traceback_later(max(0.1, deadline.seconds_left() + GRACE_SECONDS), exit=True)
         forget_peak()
         try:
-            status, reason = yield from self._evaluate(order, deadline, so_far)
+            with full_disk_told(str(self.ledger.run)), self._admission.admitted(order.needs_bytes, deadline) as free:
+                if order.needs_bytes > free:
+                    status: Status = "failed"
+                    reason = f"would need {order.needs_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB free"
+                else:
+                    status, reason = yield from self._evaluate(order, deadline, so_far)
         finally:
             faulthandler.cancel_dump_traceback_later()
         report = Report(
@@ -91,7 +101,12 @@ class TrialRunner:
             peak_bytes=peak_bytes(),
             preview=so_far.preview,
         )
-        self.ledger.record(order.candidate, report, [result.predictions for result in so_far.results])
+        try:
+            with full_disk_told(str(self.ledger.run)):
+                self.ledger.record(order.candidate, report, [result.predictions for result in so_far.results])
+        except BucketError as error:  # it is on this machine; who does not find it is told why
+            logger.error("%s stays here: %s", report.key, error)
+            report = replace(report, reason=str(error))
         logger.info("%s %s score=%s seconds=%.1f %s", report.key, status, report.score, report.seconds, reason)
         return report
 
@@ -106,9 +121,6 @@ class TrialRunner:
         self, order: Order, deadline: Deadline, so_far: _SoFar
     ) -> Generator[FoldResult, None, tuple[Status, str]]:
         candidate, problem, num_folds = order.candidate, self.problem, len(self.problem.folds)
-        free = available_bytes()
-        if order.needs_bytes > free:
-            return "failed", f"would need {order.needs_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB free"
         try:
             if order.preview:
                 so_far.preview = preview(candidate, problem, self.store, deadline=deadline, threads=self.threads)
@@ -132,6 +144,8 @@ class TrialRunner:
         except MemoryError:
             return "failed", "out of memory"
         except Exception as error:  # a library's own complaint about this candidate; the search goes on
+            if is_full(error):
+                raise
             logger.exception("%s failed", candidate.key)
             return "failed", f"{type(error).__name__}: {str(error)[:300]}"
         return "done", ""
@@ -141,8 +155,10 @@ class TrialRunner:
             raise FitError(f"{where} has no finite {self.problem.metric.name}")
 
     def _hopeless(self, scores: tuple[float, ...]) -> bool:
+        self.ledger.pull_news()
         return hopeless(scores, [trial.report.fold_scores for trial in self.ledger.trials()])
 
     def _hopeless_at_first_sight(self, score: float) -> bool:
+        self.ledger.pull_news()
         seen = [trial.report.preview for trial in self.ledger.trials()]
         return hopeless([score], [[known] for known in seen if known is not None])

@@ -18,55 +18,129 @@ import ray
 from ray.exceptions import RayError
 
 from fusion_automl.errors import UserError
+from fusion_automl.search.plan import Plan
 
 OBJECT_STORE_BYTES = 100 * 1024**2
 """Trials read the data from the run folder; only candidates and scores travel through Ray."""
 
+MOST_AT_ONCE = 256
+"""The driver needs 31 to 44 ms of processor time a trial (`benchmarks/scaling.py`): so many of 20 s keep half a core busy."""
+ENOUGH_AT_ONCE = 16
+"""Trials on GPUs; further GPUs make these faster instead of adding more."""
+LONG_TRIAL_SECONDS = 300.0
+"""A trial of several folds that may take so long has the time for its workers to start, some 12 s for each net."""
+
 CONNECT_SECONDS = 5.0
+
+LOCAL = "local"
+"""The address that stands for a private cluster, in Ray's own words."""
 
 QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """How many trials run at once, and the whole CPUs and the share of a GPU that each of them gets."""
+    """How many trials run at once, and the whole CPUs and the share of a GPU that each of them gets.
+
+    Where a trial trains its nets by several `workers`, each of these gets the CPUs and GPUs, and training goes on with `fewest`
+    when machines are lost. The trial's own process then reserves `memory` alone: it waits while its workers work, and they
+    need the CPUs that it would hold.
+    """
 
     number: int
     cpus: int
     gpus: float = 0.0
+    workers: int = 1
+    fewest: int = 1
+    memory: int = 0
+
+    @property
+    def threads(self) -> int:
+        """Of a trial's own process."""
+        return self.cpus * self.workers
+
+    @property
+    def reserved(self) -> dict[str, float]:
+        """What Ray has to find for a trial's own process."""
+        return {"cpu": self.cpus, "gpu": self.gpus} if self.workers == 1 else {"cpu": 0, "memory": self.memory}
 
 
-def share_out(nodes: Sequence[Mapping[str, float]], max_concurrent: int | None) -> Slots:
-    """Divides the nodes' resources: one trial on each CPU, or with `max_concurrent` as many CPUs as each can have.
+def share_out(nodes: Sequence[Mapping[str, float]], max_concurrent: int | None, workers: int = 1) -> Slots:
+    """Divides the nodes' resources: one trial on each CPU up to MOST_AT_ONCE, beyond that more CPUs for each, and at least one
+    trial a node; or `max_concurrent` trials with as many CPUs as each can have. Of more trials than there are CPUs the last
+    wait for machines to come: what waits makes a cluster grow that does so on demand.
 
-    Where some nodes have GPUs, trials run only there, and those of a node share its GPUs.
+    Where some nodes have GPUs, trials run only there, and those of a node share its GPUs; workers have one each. Raises
+    UserError where not even one trial has room for its workers.
     """
     gpu_nodes = [node for node in nodes if node.get("GPU") and node.get("CPU")]
-    usable = [(int(node["CPU"]), node.get("GPU", 0.0)) for node in gpu_nodes or nodes if node.get("CPU", 0) >= 1]
-    total = sum(cpus for cpus, _ in usable)
-    if total == 0:  # a cluster that grows on demand; the first pending trials make it grow
-        return Slots(max_concurrent or 1, 1)
-    number = min(max_concurrent or total, total)
-    cpus = min(total // number, min(cpus for cpus, _ in usable))
+    usable = [node for node in gpu_nodes or nodes if node.get("CPU", 0) >= 1]
+    total = sum(int(node["CPU"]) for node in usable)
+    if total == 0:
+        return Slots(max_concurrent or 1, 1, workers=workers, fewest=workers, memory=int(workers > 1))
+    if workers > 1:
+        return _share_among_workers(usable, max_concurrent, workers)
+    number = max_concurrent or min(total, max(MOST_AT_ONCE, len(usable)))
+    cpus = max(1, min(total // number, min(int(node["CPU"]) for node in usable)))
     # Ray counts in ten-thousandths, and three times 0.3334 would not fit on one GPU.
     gpus = min(
-        math.floor(1e4 / math.ceil((node_cpus // cpus) / node_gpus)) / 1e4 if node_gpus else 0.0
-        for node_cpus, node_gpus in usable
+        math.floor(1e4 / math.ceil(int(node["CPU"]) // cpus / node["GPU"])) / 1e4 if node.get("GPU") else 0.0
+        for node in usable
     )
     return Slots(number, cpus, gpus)
+
+
+def _share_among_workers(nodes: Sequence[Mapping[str, float]], max_concurrent: int | None, workers: int) -> Slots:
+    """No more trials than have room for all their workers at once: one that waited for another's would wait for ever."""
+    on_gpus = any(node.get("GPU") for node in nodes)
+
+    def room(cpus: int) -> int:
+        """For so many workers of so many CPUs."""
+        return sum(min(int(node["CPU"]) // cpus, int(node["GPU"]) if on_gpus else 10**9) for node in nodes)
+
+    if room(1) < workers:
+        each = "one CPU and one GPU" if on_gpus else "one CPU"
+        raise UserError(
+            f"--workers-per-trial: got {workers}, and the cluster has room for {room(1)}, of {each} each. "
+            "Ask for no more than that, or add machines."
+        )
+    number = min(max_concurrent or room(1), room(1) // workers)
+    most_cpus = max(int(node["CPU"]) for node in nodes)
+    cpus = next(cpus for cpus in range(most_cpus, 0, -1) if room(cpus) >= number * workers)
+    # Shares of memory spread the trials' own processes over the machines, as they hold no CPUs that would.
+    memory = min(node.get("memory", 1.0) for node in nodes) / math.ceil(number / len(nodes))
+    fewest = workers if len(nodes) == 1 else math.ceil(workers / 2)
+    return Slots(number, cpus, float(on_gpus), workers, fewest, int(memory))
+
+
+def choose_workers(nodes: Sequence[Mapping[str, float]], plan: Plan) -> int:
+    """By how many workers a trial's nets should be trained: as many as the plan says, else one, unless there are more GPUs than
+    trials that may run at once.
+
+    Several trials find more in the same time than one trial on several workers, up to where proposals know too little of
+    trials that still run; and processors are used as well by trials of one process.
+    """
+    if plan.mirror:  # workers find what to train in the run folder, and no two machines share that of a bucket
+        return 1
+    if plan.workers_per_trial is not None:
+        return plan.workers_per_trial
+    if plan.max_seconds_per_trial < LONG_TRIAL_SECONDS:
+        return 1
+    gpus = sum(min(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes)
+    return max(1, int(gpus) // (plan.max_concurrent or ENOUGH_AT_ONCE))
 
 
 @contextmanager
 def joined(address: str | None, *, threads: int) -> Iterator[None]:
     """Connects this process to a cluster for as long as the context lasts.
 
-    Without an address it is the cluster that `RAY_ADDRESS` names, else a private one with `threads` CPUs. Raises
-    UserError where no cluster answers, or this process is connected already.
+    Without an address it is the cluster that `RAY_ADDRESS` names, else a private one with `threads` CPUs, as it is for
+    "local". Raises UserError where no cluster answers, or this process is connected already.
     """
     if ray.is_initialized():
         raise UserError(
-            "fit: this process is connected to Ray already, and a search needs a connection of its own, to be cut at the "
-            "deadline. Call ray.shutdown() first; to search on that cluster, give its address, such as 'auto'."
+            "This process is connected to Ray already, and here a connection of its own is needed, to be cut at the end. "
+            "Call ray.shutdown() first; to use that cluster, give its address, such as 'auto'."
         )
     named = address or os.environ.get("RAY_ADDRESS")
     if named is not None and "://" in named:
@@ -75,7 +149,7 @@ def joined(address: str | None, *, threads: int) -> Iterator[None]:
         )
     try:
         with _signals_kept():
-            if named is None:
+            if named is None or named == LOCAL:
                 _start_private(threads)
             else:
                 _connect(named)
@@ -106,9 +180,14 @@ def _start_private(threads: int) -> None:
     )
 
 
-def slots(max_concurrent: int | None) -> Slots:
-    """What the connected cluster offers."""
-    return share_out([node["Resources"] for node in ray.nodes() if node["Alive"]], max_concurrent)
+def slots(max_concurrent: int | None, workers: int = 1) -> Slots:
+    """What the connected cluster offers. Raises UserError as `share_out` does."""
+    return share_out(nodes(), max_concurrent, workers)
+
+
+def nodes() -> list[Mapping[str, float]]:
+    """The resources of each of the connected cluster's machines."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 @contextmanager

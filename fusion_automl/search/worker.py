@@ -1,4 +1,4 @@
-"""A process that runs trials: `python -m fusion_automl.search.worker RUN THREADS`.
+"""A process that runs trials: `python -m fusion_automl.search.worker RUN THREADS [URI PATIENCE]`.
 
 It speaks JSON lines: a candidate and its seconds come in, folds and the report go out. It is a process of its own because
 a fit in a C library can neither be interrupted nor trusted not to run out of memory; it can be ended. It ends by itself
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from fusion_automl.deadline import Deadline
-from fusion_automl.errors import FusionError
+from fusion_automl.errors import DiskFullError, FusionError
 from fusion_automl.search.order import Order
+from fusion_automl.store.mirror import Mirror
 
 KILL_AFTER_SECONDS = 3.0
 """After a trial's deadline: one second more than the worker's own timer."""
@@ -30,7 +31,7 @@ START_SECONDS = 300.0
 """Loading libraries takes seconds; loading a large table from a slow disk takes longer."""
 
 
-def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
+def serve(run: Path, threads: int, mirror: Mirror | None, requests: IO[str], answers: IO[str]) -> None:
     """Answers requests until there are no more."""
     import skops.io  # noqa: F401  # brings scikit-learn and torch; seconds that the first trial should not pay
 
@@ -42,7 +43,7 @@ def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
         answers.write(json.dumps(values) + "\n")
         answers.flush()
 
-    runner = TrialRunner(run, threads=threads)
+    runner = TrialRunner(run, threads=threads, mirror=mirror)
     say(event="ready")
     inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
@@ -55,13 +56,17 @@ def serve(run: Path, threads: int, requests: IO[str], answers: IO[str]) -> None:
     with remember_images(), remember_texts():
         while (line := inbox.get()) is not None:
             request = json.loads(line)
-            report = runner.run(
-                Order.from_json(request["order"]),
-                deadline=Deadline.after(request["seconds"]),
-                on_fold=lambda fold, score: say(event="fold", fold=fold, score=score),
-                may_end_process=True,
-            )
-            say(event="report", key=report.key)
+            try:
+                report = runner.run(
+                    Order.from_json(request["order"]),
+                    deadline=Deadline.after(request["seconds"]),
+                    on_fold=lambda fold, score: say(event="fold", fold=fold, score=score),
+                    may_end_process=True,
+                )
+            except DiskFullError as error:
+                say(event="full", reason=str(error))
+            else:
+                say(event="report", key=report.key)
 
 
 class WorkerDied(Exception):
@@ -71,11 +76,12 @@ class WorkerDied(Exception):
 class Worker:
     """The near end of a worker process."""
 
-    def __init__(self, run: Path, threads: int) -> None:
+    def __init__(self, run: Path, threads: int, mirror: Mirror | None = None) -> None:
+        place = [] if mirror is None else [mirror.uri, str(mirror.bucket.patience)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
         with (run / "worker.log").open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fusion_automl.search.worker", str(run), str(threads)],
+                [sys.executable, "-m", "fusion_automl.search.worker", str(run), str(threads), *place],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -121,7 +127,7 @@ class Worker:
         return time.monotonic() - self._born
 
     def run(self, order: Order, deadline: Deadline, on_fold: Callable[[int, float], None]) -> None:
-        """Has a candidate evaluated and recorded. Raises WorkerDied."""
+        """Has a candidate evaluated and recorded. Raises WorkerDied and DiskFullError."""
         assert self._process.stdin is not None
         request = {"order": order.to_json(), "seconds": min(deadline.seconds_left(), 1e9)}
         try:
@@ -132,6 +138,8 @@ class Worker:
         patience = Deadline(deadline.at + KILL_AFTER_SECONDS)
         while (answer := self._next(patience))["event"] == "fold":
             on_fold(answer["fold"], answer["score"])
+        if answer["event"] == "full":
+            raise DiskFullError(answer["reason"])
 
     def end(self) -> None:
         """Ends the process, whatever it is doing."""
@@ -149,4 +157,6 @@ if __name__ == "__main__":
     # What libraries print goes to the log; the pipe is for answers alone.
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    serve(Path(sys.argv[1]), int(sys.argv[2]), sys.stdin, pipe)
+    folder, cores, *place = sys.argv[1:]
+    mirror = Mirror(place[0], patience=float(place[1])) if place else None
+    serve(Path(folder), int(cores), mirror, sys.stdin, pipe)

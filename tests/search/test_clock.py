@@ -18,14 +18,9 @@ def test_what_is_not_a_time_is_refused(text: str) -> None:
         parse_budget(text)
 
 
-def test_the_reserve_is_an_eighth_within_bounds() -> None:
-    assert make_clock(100).reserve == pytest.approx(12)
-    assert make_clock(10).reserve == 2.5
+def test_the_reserve_is_a_fifth_within_bounds() -> None:
+    assert make_clock(100).reserve == pytest.approx(8 + 12)
+    assert make_clock(10).reserve == pytest.approx(2.5 + 1.2)
     assert make_clock(2).reserve == 1
-    assert make_clock(36_000).reserve == 300
+    assert make_clock(36_000).reserve == pytest.approx(300 + 4_320)
     assert make_clock(100).max_seconds_per_trial < 50
-
-
-def test_a_refit_has_time_of_its_own() -> None:
-    assert make_clock(100, refit=True).reserve == pytest.approx(24)
-    assert make_clock(2, refit=True).reserve == 1

@@ -10,7 +10,7 @@ import pytest
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
 from fusion_automl.search.ledger import Report
-from fusion_automl.search.propose import BASELINE, Proposer
+from fusion_automl.search.propose import BASELINE, MAX_LOST_MACHINES, Proposer
 from tests.search.loop import done, failed, local, proposer, pruned, run_loop
 
 FINITE = """
@@ -90,6 +90,22 @@ def test_a_trial_that_was_called_off_may_be_asked_for_again(tmp_path: Path) -> N
     asker.tell(last.key, None)
     again = asker.ask(Deadline.never())
     assert again is not None and again.candidate == last
+
+
+def test_who_takes_two_processes_along_is_to_blame_but_machines_may_go(tmp_path: Path) -> None:
+    asker = proposer(local(FINITE, tmp_path), tmp_path)
+
+    def ask() -> str:
+        proposal = asker.ask(Deadline.never())
+        assert proposal is not None
+        return proposal.candidate.key
+
+    first = ask()
+    for _ in range(MAX_LOST_MACHINES):
+        assert asker.retry(first, machine_lost=True) and ask() == first
+    assert asker.retry(first) and ask() == first
+    assert not asker.retry(first)
+    assert not asker.retry(first, machine_lost=True)
 
 
 def test_with_little_time_left_the_best_of_several_for_its_seconds_is_asked(tmp_path: Path) -> None:

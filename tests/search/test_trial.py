@@ -49,11 +49,11 @@ def test_the_report_knows_the_memory_that_was_in_use(runner: TrialRunner) -> Non
 
 
 def test_what_would_not_fit_in_memory_is_not_begun(runner: TrialRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusion_automl.search.trial.available_bytes", lambda: 2e9)
+    monkeypatch.setattr("fusion_automl.search.admission.available_bytes", lambda: 2e9)
     report = run(runner, TREE, needs_bytes=3.26e9)
     assert (report.status, report.reason) == ("failed", "would need 3.3 GB of the 2.0 GB free")
     assert report.misses == 0 and not report.fold_scores
-    monkeypatch.setattr("fusion_automl.search.trial.available_bytes", lambda: math.inf)
+    monkeypatch.setattr("fusion_automl.search.admission.available_bytes", lambda: math.inf)
     assert run(runner, TREE, needs_bytes=3.26e9).status == "done"
 
 

@@ -15,6 +15,7 @@ from fusion_automl.data.conform import conform
 from fusion_automl.data.images import remember_images
 from fusion_automl.data.prepare import prepare_rows
 from fusion_automl.encoders.ngrams import remember_texts
+from fusion_automl.encoders.remembered import remember_frame
 from fusion_automl.ensemble.honest import spread
 from fusion_automl.errors import DataError
 from fusion_automl.metrics import Metric, all_values, metric_for
@@ -42,13 +43,17 @@ class Artifact:
     def predict_table(self, data: Any) -> pd.DataFrame:
         """All there is to say on each row: `prediction`, then `probability_<class>` of each class or, for values, `lower`
         and `upper`, between which nine targets of ten lie."""
+        rows, _ = prepare_rows(data, self.manifest.schema, self.manifest.task, where="DATA", with_target=False)
+        return self.table(self.answers(rows))
+
+    def table(self, answers: Floats) -> pd.DataFrame:
+        """The same from what `answers` gave."""
         task = self.manifest.task
-        answers = self.answers(prepare_rows(data, self.manifest.schema, task, where="DATA", with_target=False)[0])
-        table = pd.DataFrame({"prediction": self.labels(answers)})
         if task.is_classification:
-            names = [f"probability_{label}" for label in task.classes]
-            return table.join(pd.DataFrame(answers, columns=names))
-        return table.join(pd.DataFrame(answers[:, 1:], columns=["lower", "upper"][: answers.shape[1] - 1]))
+            others = {f"probability_{label}": answers[:, place] for place, label in enumerate(task.classes)}
+        else:
+            others = dict(zip(["lower", "upper"], answers.T[1:], strict=False))
+        return pd.DataFrame({"prediction": self.labels(answers), **others})
 
     def evaluate(self, data: Any, *, metric: str | None = None) -> dict[str, float]:
         """Every metric of the task by its usual name and sign, on rows that carry the target.
@@ -100,7 +105,7 @@ class Artifact:
             num_outputs = self.manifest.task.num_outputs
             return [np.zeros((len(member.outputs), 0, num_outputs)) for member in self.manifest.members]
         outputs: dict[Ref, Any] = {}
-        with remember_images(), remember_texts():
+        with remember_images(), remember_texts(), remember_frame():
             for key in self.manifest.nodes:
                 part = self.parts[key]
                 made = part.apply([outputs[ref] for ref in part.node.inputs], frame)

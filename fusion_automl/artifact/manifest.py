@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from fusion_automl.candidate import Candidate
+from fusion_automl.data.profile import Profile
 from fusion_automl.data.schema import Schema
 from fusion_automl.ensemble.readout import AS_IT_IS, Readout
 from fusion_automl.errors import ArtifactError
 from fusion_automl.store.node import Ref
 from fusion_automl.task import Task
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: lambda manifest: {**manifest, "readout": AS_IT_IS.to_json()},
+    2: lambda manifest: {**manifest, "profiles": {}},
 }
 """From a format version to the function that turns its manifest into the next version's."""
 
@@ -40,7 +42,7 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """`score` is the ensemble's honest score by `metric`; `nodes` are in an order in which they can be run; `readout` turns
-    the weighted mean of the members into what a user reads."""
+    the weighted mean of the members into what a user reads; `profiles` tell how the training columns were distributed."""
 
     task: Task
     schema: Schema
@@ -51,6 +53,7 @@ class Manifest:
     nodes: tuple[str, ...]
     version: str
     example: dict[str, Any]
+    profiles: dict[str, Profile]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -72,6 +75,7 @@ class Manifest:
             "nodes": list(self.nodes),
             "version": self.version,
             "example": self.example,
+            "profiles": {name: profile.to_json() for name, profile in self.profiles.items()},
         }
 
     @classmethod
@@ -94,6 +98,7 @@ class Manifest:
             nodes=tuple(value["nodes"]),
             version=value["version"],
             example=value["example"],
+            profiles={name: Profile.from_json(profile) for name, profile in value["profiles"].items()},
         )
 
 
@@ -108,9 +113,15 @@ def files_under(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
 
 
+def seal(content: dict[str, Any]) -> str:
+    """SHA-256 of what a manifest says. It finds damage, not malice: who can write a manifest can write this."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest last: an artifact without one is not an artifact."""
     content = {**manifest.to_json(), "files": files_under(folder)}
+    content["sha256"] = seal(content)
     partial = folder / f"{MANIFEST}.partial"
     partial.write_text(json.dumps(content, indent=1))
     partial.rename(folder / MANIFEST)
@@ -132,6 +143,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(
             f"{path}: format version {version}, this release knows up to {FORMAT_VERSION}. Install a newer fusion_automl."
         )
+    sealed = value.pop("sha256", None)  # older artifacts have none
+    if version < 1 or (sealed is not None and sealed != seal(value)):
+        raise ArtifactError(f"{path}: was changed after it was saved. Copy the artifact again.")
     for old in range(version, FORMAT_VERSION):
         value = MIGRATIONS[old](value)
     _check_files(folder, value["files"])

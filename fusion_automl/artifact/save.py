@@ -13,6 +13,7 @@ def save(manifest: Manifest, store: Store, folder: Path) -> None:
     """Writes the artifact beside `folder` and moves it there whole, in place of an older one."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    store.bring(manifest.nodes)
     for key in manifest.nodes:
         place = partial / "nodes" / key
         shutil.copytree(store.folder / key / "state", place / "state")

@@ -10,6 +10,9 @@ from typing import Annotated
 import typer
 
 from fusion_automl.cli import show
+from fusion_automl.cli.jobs import jobs, submit_like
+from fusion_automl.cli.options import Data, Json, Run
+from fusion_automl.cli.rollout import rollout
 
 STARTED = time.monotonic()
 """The budget counts from here: loading the program is part of the command."""
@@ -23,10 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or an artifact folder.")]
-Data = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder, or an s3:// URI.")]
-
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
@@ -36,7 +35,9 @@ def _names(text: str) -> tuple[str, ...]:
 def fit(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="A file, a folder, or an s3:// URI.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder; by default one under runs/.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="The run folder, or an s3:// URI; by default one under runs/.")
+    ] = None,
     test: Annotated[str | None, typer.Option(help="Rows with the target, to score the result on.")] = None,
     budget: Annotated[str | None, typer.Option(help="Time for the whole command, such as 90s, 10m or 1h30m.")] = None,
     metric: Annotated[
@@ -50,6 +51,9 @@ def fit(
     schema: Annotated[Path | None, typer.Option(help="A TOML file that overrides inferred kinds.")] = None,
     task: Annotated[str | None, typer.Option(help="binary, multiclass or regression; found unless given.")] = None,
     seed: Annotated[int, typer.Option(help="Same data, space and seed: same candidates and scores.")] = 0,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Use a random sample of so many rows; what memory holds unless given.")
+    ] = None,
     max_trials: Annotated[int | None, typer.Option(help="Stop after so many candidates.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="best-quality (an ensemble) or fast-inference (one model).")
@@ -58,6 +62,12 @@ def fit(
     max_size_mb: Annotated[float | None, typer.Option(help="The largest the artifact may be.")] = None,
     engine: Annotated[str, typer.Option(help="inline (this machine) or ray.")] = "inline",
     address: Annotated[str | None, typer.Option(help="A Ray cluster, auto or HOST:PORT; implies ray.")] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(help="Trials at once on Ray; where the cluster grows, as many CPUs as it may have.")
+    ] = None,
+    workers_per_trial: Annotated[
+        int | None, typer.Option(help="Processes on Ray that train a net together; fitted to the cluster unless given.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     json_output: Json = False,
 ) -> None:
@@ -68,11 +78,12 @@ def fit(
     from fusion_automl.cli.progress import Progress
     from fusion_automl.errors import UserError
     from fusion_automl.fitting import fit as run_fit
+    from fusion_automl.store.mirror import place
 
     if resume and out is None:
         raise UserError("--resume: needs --out with the folder of the run to go on with.")
-    out = out or Path("runs") / f"{Path(data or 'run').stem}-{datetime.now():%Y%m%d-%H%M%S}"
-    with Progress(out, budget=budget, started=STARTED) as progress:
+    out = out or f"runs/{Path(data or 'run').stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    with Progress(place(out)[0], budget=budget, started=STARTED) as progress:
         result = run_fit(
             data,
             target=target,
@@ -88,18 +99,25 @@ def fit(
             schema=schema,
             task=task,
             seed=seed,
+            max_rows=max_rows,
             max_trials=max_trials,
             preset=preset,  # type: ignore[arg-type]  # checked by fit, with a sentence
             max_latency_ms=max_latency_ms,
             max_size_mb=max_size_mb,
             engine="ray" if address else engine,  # type: ignore[arg-type]  # checked by fit, with a sentence
             address=address,
+            max_concurrent=max_concurrent,
+            workers_per_trial=workers_per_trial,
             resume=resume,
             listener=progress,
             started=STARTED,
         )
     show.summary(result.summary)
     show.json_line(result.summary, json_output)
+
+
+app.command("submit")(submit_like(fit))
+app.add_typer(jobs, name="jobs")
 
 
 @app.command()
@@ -115,27 +133,42 @@ def leaderboard(
 
     Example: fusion-automl leaderboard runs/houses --top 10
     """
+    from fusion_automl.leaderboard import at_hand
     from fusion_automl.leaderboard import leaderboard as rows_of
     from fusion_automl.search.problem import read_settings
 
-    settings = read_settings(run)
-    rows = [row for row in rows_of(run) if row["pareto"] or not pareto]
+    folder = at_hand(run)
+    settings = read_settings(folder)
+    rows = [row for row in rows_of(folder) if row["pareto"] or not pareto]
     show.leaderboard(rows[:top], scale=show.Scale.of(settings), total=len(rows))
-    show.json_line({"run": str(run), "metric": settings["metric"], "trials": rows}, json_output)
+    show.json_line({"run": run, "metric": settings["metric"], "trials": rows}, json_output)
 
 
 @app.command()
-def predict(run: Run, data: Data, out: Annotated[Path, typer.Option(help="A .parquet, .csv or .jsonl file.")]) -> None:
-    """Predict every row of DATA with the ensemble, without Ray.
+def predict(
+    run: Run,
+    data: Data,
+    out: Annotated[str, typer.Option(help="A .parquet, .csv or .jsonl file; with --address a folder or s3:// URI.")],
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster, auto, HOST:PORT or local: score DATA file by file.")
+    ] = None,
+    keep: Annotated[str, typer.Option(help="With --address: columns of DATA to carry over, such as an id.")] = "",
+) -> None:
+    """Predict every row of DATA with the ensemble: without Ray, or with --address at any size, file by file.
 
     Example: fusion-automl predict runs/houses new.parquet --out predictions.parquet
-    """
-    from fusion_automl.artifact import load
-    from fusion_automl.cli.tables import write_table
 
-    table = load(run).predict_table(data)
-    write_table(table, out)
-    show.line(f"{len(table)} predictions in {out}")
+    Example: fusion-automl predict runs/houses s3://bucket/rows --out s3://bucket/scores --address auto --keep id
+    """
+    from fusion_automl.cli.predict import predict_file, predict_shards
+    from fusion_automl.errors import UserError
+
+    if address is not None:
+        predict_shards(run, data, out=out, address=address, keep=_names(keep))
+    elif keep:
+        raise UserError("--keep: goes with --address, which writes one output file for each file of DATA.")
+    else:
+        predict_file(run, data, out=Path(out))
 
 
 @app.command()
@@ -155,7 +188,7 @@ def evaluate(
 
     scores = load(run).evaluate(data, metric=metric)
     show.scores(scores)
-    show.json_line({"run": str(run), "scores": scores}, json_output)
+    show.json_line({"run": run, "scores": scores}, json_output)
 
 
 @app.command()
@@ -180,19 +213,72 @@ def schema(
 
 @app.command()
 def serve(
-    run: Run,
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, artifacts or s3:// URIs; NAME=RUN gives one a name.")
+    ],
     port: Annotated[int, typer.Option(help="The port on the host.")] = 8000,
     host: Annotated[str, typer.Option(help="Loopback unless you say otherwise.")] = "127.0.0.1",
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help="A file of several clients' tokens, made by `token`; read again when it changes."),
+    ] = None,
+    allow_images: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where images may lie that rows name by address: https://HOST/FOLDER/ or s3://BUCKET/FOLDER/."
+        ),
+    ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="A port for gRPC, too; it needs --host 0.0.0.0, since all addresses reach it.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="A certificate with its chain, in PEM; then it is HTTPS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The key of the certificate, in PEM.")] = None,
 ) -> None:
-    """Serve the ensemble over HTTP on Ray Serve until Ctrl-C.
+    """Serve the ensemble over HTTP on Ray Serve until Ctrl-C, or several: /v1/models/NAME/predict asks the one of that name.
 
     Example: FUSION_AUTOML_TOKEN=secret fusion-automl serve runs/houses --port 8000
+
+    Example: fusion-automl serve runs/houses prices=runs/prices-2
     """
     import os
 
     from fusion_automl.serve import run as run_service
 
-    run_service(run, host=host, port=port, token=os.environ.get("FUSION_AUTOML_TOKEN"), block=True, on_ready=show.line)
+    token = os.environ.get("FUSION_AUTOML_TOKEN")
+    run_service(
+        *runs,
+        host=host,
+        port=port,
+        token=token,
+        tokens=tokens,
+        images=allow_images or (),
+        grpc_port=grpc_port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        block=True,
+        on_ready=show.line,
+    )
+
+
+app.command()(rollout)
+
+
+@app.command()
+def token(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file for `serve --tokens`; made if it is not there.")
+    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose token it is.")],
+) -> None:
+    """Make a token for a client of the service; the file keeps its SHA-256 alone. To revoke it, delete its line.
+
+    Example: fusion-automl token tokens.txt alice
+    """
+    from fusion_automl.serve.auth import add_token
+
+    typer.echo(add_token(file, name))
 
 
 spaces = typer.Typer(help="List, show and check search spaces.", no_args_is_help=True)

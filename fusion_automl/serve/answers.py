@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import numpy.typing as npt
 from fusion_automl.artifact import Artifact
 from fusion_automl.data.cells import EXPECTED
 from fusion_automl.data.schema import Kind
+from fusion_automl.explain import BASELINE, Explanation
 from fusion_automl.fusion import level_of
 from fusion_automl.serve.model import Model
+from fusion_automl.serve.rows import Request
 
 EXPECTED_HERE: dict[Kind, str] = {**EXPECTED, "image": "an encoded image as base64"}
 
@@ -29,8 +33,31 @@ def predictions(artifact: Artifact, answers: npt.NDArray[np.float64]) -> list[di
     return [{"prediction": value} for value, _ in rows]
 
 
-def prediction_answer(model: Model, answers: npt.NDArray[np.float64]) -> dict[str, Any]:
-    return {"model": model.name, "version": model.version, "predictions": predictions(model.artifact, answers)}
+def prediction_answer(model: Model, rows: Request, answers: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """A prediction for each row in order; where the client takes what it can get, null for bad rows and their `errors`."""
+    found = predictions(model.artifact, answers)
+    return {"model": model.name, "version": model.version, **_by_row("predictions", found, rows)}
+
+
+def explanation_answer(model: Model, rows: Request, found: Sequence[Explanation], *, method: str) -> dict[str, Any]:
+    """What each column added, for each row in order as predictions are; `base` and all of it sum to `value`."""
+    target = model.artifact.manifest.task.target
+    is_class = model.artifact.manifest.task.is_classification
+    return {
+        "model": model.name,
+        "version": model.version,
+        "method": method,
+        "baseline": BASELINE,
+        "unit": f"the probability of the predicted '{target}'" if is_class else f"'{target}'",
+        **_by_row("explanations", [asdict(one) for one in found], rows),
+    }
+
+
+def _by_row(word: str, found: Sequence[Any], rows: Request) -> dict[str, Any]:
+    if rows.errors is None:
+        return {word: found}
+    by_row = dict(zip(rows.kept, found, strict=True))
+    return {word: [by_row.get(row) for row in range(rows.num_rows)], "errors": rows.errors}
 
 
 def schema_answer(model: Model) -> dict[str, Any]:

@@ -23,16 +23,23 @@ CANDIDATE = Candidate(
 )
 
 
-@pytest.fixture
-def artifact_folder(tmp_path: Path) -> Path:
+def make_artifact(folder: Path, candidates: tuple[Candidate, ...]) -> Path:
+    """The artifact of a run at `folder` whose ensemble is these, each with the same weight."""
     dataset = mixed_dataset("binary", rows=40)
     problem = Problem(dataset, make_split(dataset, num_folds=2, seed=0), METRICS[DEFAULTS[dataset.task.kind]], seed=0)
-    store = Store(tmp_path / "store")
-    results = list(evaluate(CANDIDATE, problem, store, deadline=Deadline.never(), threads=1))
-    nodes = tuple(node for result in results for node in result.nodes)
-    report = Report(
-        CANDIDATE.key, "done", 0.9, (0.9, 0.9), 1, 1, 0, 0, outputs=tuple(r.output for r in results), nodes=nodes
-    )
-    ensemble = Ensemble(((Trial(CANDIDATE, report), 1.0),), 0.9, out_of_fold(problem, results))
-    save(make_manifest(problem, store, ensemble), store, tmp_path / "run" / "artifact")
-    return tmp_path / "run" / "artifact"
+    store = Store(folder / "store")
+    members = []
+    for candidate in candidates:
+        results = list(evaluate(candidate, problem, store, deadline=Deadline.never(), threads=1))
+        nodes = tuple(node for result in results for node in result.nodes)
+        outputs = tuple(result.output for result in results)
+        report = Report(candidate.key, "done", 0.9, (0.9, 0.9), 1, 1, 0, 0, outputs=outputs, nodes=nodes)
+        members.append((Trial(candidate, report), 1 / len(candidates)))
+    ensemble = Ensemble(tuple(members), 0.9, out_of_fold(problem, results))
+    save(make_manifest(problem, store, ensemble), store, folder / "run" / "artifact")
+    return folder / "run" / "artifact"
+
+
+@pytest.fixture
+def artifact_folder(tmp_path: Path) -> Path:
+    return make_artifact(tmp_path, (CANDIDATE,))

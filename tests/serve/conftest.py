@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
+from fusion_automl.artifact.manifest import MANIFEST
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
@@ -16,6 +19,9 @@ from fusion_automl.metrics import DEFAULTS, METRICS
 from fusion_automl.search.order import Order
 from fusion_automl.search.problem import write_problem
 from fusion_automl.search.trial import TrialRunner
+from fusion_automl.serve.model import Model, open_model
+from fusion_automl.serve.models import Models
+from fusion_automl.serve.plan import Plan, Setup
 from fusion_automl.task import TaskKind
 from tests.contracts.rows import mixed_dataset
 
@@ -42,7 +48,9 @@ def make_run(run: Path, kind: TaskKind, candidates: tuple[Candidate, ...]) -> Pa
         assert report.status == "done", report.reason
     deadline = Deadline.after(30)
     started = time.monotonic()
-    finish(run, problem, deadline=deadline, budget=60, started=started, test=None, notes=[], interrupted=False)
+    finish(
+        runner.ledger, problem, deadline=deadline, budget=60, started=started, test=None, notes=[], interrupted=False
+    )
     return run
 
 
@@ -52,5 +60,38 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def model(run_folder: Path) -> Model:
+    return open_model(run_folder)
+
+
+@pytest.fixture(scope="session")
 def regression_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("serve") / "prices", "regression", REGRESSION)
+
+
+def serving(**models: Model) -> Models:
+    """The models of a replica that has just come up, each under its name."""
+    found = Models(load=lambda path: models[path])
+    asyncio.run(found.update(Setup(tuple(Plan(name, path=name) for name in models))))
+    return found
+
+
+def next_version(run: Path, folder: Path) -> Path:
+    """A copy of the run that is another version of the same model."""
+    shutil.copytree(run / "artifact", folder / "artifact")
+    with (folder / "artifact" / MANIFEST).open("a") as file:
+        file.write("\n")
+    return folder
+
+
+def tampered(run: Path, folder: Path) -> Path:
+    """A copy of the run with one byte changed."""
+    next_version(run, folder)
+    file = max(
+        (path for path in (folder / "artifact" / "nodes").rglob("*") if path.is_file()),
+        key=lambda it: it.stat().st_size,
+    )
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from PIL import Image
 from fusion_automl.data.images import MAX_PIXELS
 from fusion_automl.data.plain import to_plain
 from fusion_automl.ensemble.decide import Decision
+from fusion_automl.errors import FusionError
 from fusion_automl.serve.app import make_app
-from fusion_automl.serve.auth import digest
+from fusion_automl.serve.auth import Tokens, digest
 from fusion_automl.serve.model import Model, open_model
 from fusion_automl.serve.rows import MAX_BODY_BYTES, MAX_ROWS
 from tests.contracts.rows import SCHEMA, mixed_dataset
+from tests.serve.conftest import serving
 
 TOKEN = "sesame"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -29,13 +32,8 @@ Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def model(run_folder: Path) -> Model:
-    return open_model(run_folder)
-
-
-@pytest.fixture(scope="module")
 def client(model: Model) -> TestClient:
-    return TestClient(make_app(model, digest(TOKEN)), headers=HEADERS)
+    return TestClient(make_app(serving(shirts=model), Tokens([digest(TOKEN)])), headers=HEADERS)
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ def test_predictions_are_the_artifact_s_own(client: TestClient, model: Model) ->
 
 def test_a_regression_answers_with_values_and_intervals(regression_run: Path) -> None:
     model = open_model(regression_run)
-    client = TestClient(make_app(model, digest(TOKEN)), headers=HEADERS)
+    client = TestClient(make_app(serving(shirts=model), Tokens([digest(TOKEN)])), headers=HEADERS)
     frame = mixed_dataset("regression", rows=4, seed=5).frame
     answer = client.post("/v1/predict", json={"rows": to_plain(frame, SCHEMA)}).json()
     table = model.artifact.predict_table(frame)
@@ -77,7 +75,9 @@ def test_labels_follow_the_decision_and_probabilities_do_not(model: Model) -> No
     eager = replace(model, artifact=replace(model.artifact, manifest=replace(manifest, readout=decided)))
     body = {"rows": to_plain(mixed_dataset("binary", rows=30, seed=5).frame, SCHEMA)}
     first, second = (
-        TestClient(make_app(one, digest(TOKEN)), headers=HEADERS).post("/v1/predict", json=body).json()["predictions"]
+        TestClient(make_app(serving(shirts=one), Tokens([digest(TOKEN)])), headers=HEADERS)
+        .post("/v1/predict", json=body)
+        .json()["predictions"]
         for one in (model, eager)
     )
     assert [one["probabilities"] for one in first] == [one["probabilities"] for one in second]
@@ -99,6 +99,26 @@ def test_any_cell_may_be_missing_and_columns_that_nobody_uses_are_ignored(client
     (alone,) = client.post("/v1/predict", json={"rows": [row]}).json()["predictions"]
     assert answer[-1]["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
     assert all(sum(one["probabilities"].values()) == pytest.approx(1) for one in answer)
+
+
+def test_good_rows_are_predicted_beside_bad_ones_where_that_is_asked_for(client: TestClient, row: Row) -> None:
+    bad = {**row, "photo": "no base64"}
+    rows = [row, {}, bad, "no row", row]
+    assert client.post("/v1/predict", json={"rows": rows}).status_code == 422
+    answer = client.post("/v1/predict", json={"rows": rows, "partial": True})
+    assert answer.status_code == 200
+    found = answer.json()["predictions"]
+    assert [one is None for one in found] == [False, True, True, True, False] and found[0]["prediction"] == found[4][
+        "prediction"
+    ]
+    errors = answer.json()["errors"]
+    assert {one["row"] for one in errors} == {1, 2, 3}
+    assert [one["column"] for one in errors if one["row"] == 2] == ["photo"]
+    whole = client.post("/v1/predict", json={"rows": [row], "partial": True}).json()
+    assert whole["errors"] == [] and whole["predictions"][0]["prediction"] == found[0]["prediction"]
+    hopeless = client.post("/v1/predict", json={"rows": [{}] * 200, "partial": True})
+    assert hopeless.status_code == 422 and len(hopeless.json()["detail"]) == 100
+    assert client.post("/v1/predict", json={"rows": [], "partial": "yes"}).status_code == 422
 
 
 def test_the_schema_tells_what_to_send(client: TestClient, row: Row) -> None:
@@ -277,7 +297,7 @@ def test_a_giant_body_is_refused(client: TestClient, declared: bool) -> None:
 )
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/schema", "/v1/model", "/docs", "/openapi.json", "/nothing"])
 def test_nothing_is_told_without_the_token(model: Model, path: str, authorization: str | None) -> None:
-    client = TestClient(make_app(model, digest(TOKEN)))
+    client = TestClient(make_app(serving(shirts=model), Tokens([digest(TOKEN)])))
     headers = [] if authorization is None else [(b"Authorization", authorization.encode("latin-1"))]
     answer = client.post(path, content=b"{", headers=headers)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
@@ -285,15 +305,22 @@ def test_nothing_is_told_without_the_token(model: Model, path: str, authorizatio
 
 
 def test_health_needs_no_token(model: Model) -> None:
-    answer = TestClient(make_app(model, digest(TOKEN))).get("/healthz")
+    answer = TestClient(make_app(serving(shirts=model), Tokens([digest(TOKEN)]))).get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 def test_a_fault_of_ours_tells_nothing_but_where_to_look(
-    model: Model, row: Row, caplog: pytest.LogCaptureFixture
+    model: Model, row: Row, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Other tests run whole commands in this process, and Ray and the command change what is logged where.
+    logger = logging.getLogger("fusion_automl.serve.app")
+    monkeypatch.setattr(logger, "disabled", False)
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    caplog.set_level(logging.ERROR, logger=logger.name)
     parts = dict(model.artifact.parts)
-    app = make_app(replace(model, artifact=replace(model.artifact, parts=parts)), digest(TOKEN))
+    app = make_app(
+        serving(shirts=replace(model, artifact=replace(model.artifact, parts=parts))), Tokens([digest(TOKEN)])
+    )
     parts.clear()
     answer = TestClient(app, headers=HEADERS).post("/v1/predict", json={"rows": [row]})
     assert answer.status_code == 500
@@ -303,8 +330,8 @@ def test_a_fault_of_ours_tells_nothing_but_where_to_look(
 
 def test_a_model_that_cannot_predict_its_example_does_not_start(model: Model) -> None:
     broken = replace(model, artifact=replace(model.artifact, parts={}))
-    with pytest.raises(KeyError):
-        make_app(broken, digest(TOKEN))
+    with pytest.raises(FusionError, match=r"^shirts: cannot be served \(KeyError: "):
+        serving(shirts=broken)
 
 
 def test_the_version_changes_with_the_artifact(model: Model, regression_run: Path) -> None:

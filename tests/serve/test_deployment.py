@@ -21,23 +21,19 @@ def deployment() -> Any:
     return deployment
 
 
-def test_a_config_s_arguments_reach_the_deployment(
-    deployment: Any, run_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_config_s_arguments_reach_the_deployment(deployment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUSION_AUTOML_TOKEN", "sesame")
-    bound = deployment.application({"path": str(run_folder), "cpus": "2"})._bound_deployment
+    bound = deployment.application({"cpus": "2"})._bound_deployment
     assert bound.name == "fusion_automl"
     assert bound.ray_actor_options["num_cpus"] == 2
-    assert bound.max_ongoing_requests == 128 and bound.max_queued_requests == 512
+    assert bound.max_ongoing_requests == 192 and bound.max_queued_requests == 128
 
 
 @pytest.mark.parametrize("token", ["", "two words", "s\xe9same", "new\nline"])
-def test_a_token_that_will_not_do_is_told(
-    deployment: Any, run_folder: Path, monkeypatch: pytest.MonkeyPatch, token: str
-) -> None:
+def test_a_token_that_will_not_do_is_told(deployment: Any, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
     monkeypatch.setenv("FUSION_AUTOML_TOKEN", token)
     with pytest.raises(UserError, match=r"^FUSION_AUTOML_TOKEN: "):
-        deployment.application({"path": str(run_folder)})
+        deployment.application({})
 
 
 def test_a_folder_without_an_artifact_is_told_before_ray_starts(tmp_path: Path) -> None:

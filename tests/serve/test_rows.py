@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fusion_automl.data.conform import num_rows
 from fusion_automl.data.plain import to_plain
-from fusion_automl.serve.rows import Refused, read_rows
+from fusion_automl.serve.rows import Refused, read_request
 from tests.contracts.rows import SCHEMA, mixed_dataset
 
 ROW = to_plain(mixed_dataset(rows=1).frame, SCHEMA)[0]
@@ -31,7 +32,7 @@ values = st.recursive(
 def num_rows_read(rows: list[Any]) -> int | None:
     """How many rows were read, None where they were refused with fields that exist."""
     try:
-        return len(read_rows(json.dumps({"rows": rows}).encode(), SCHEMA))
+        return num_rows(read_request(json.dumps({"rows": rows}).encode(), SCHEMA).columns)
     except Refused as refused:
         if isinstance(refused.detail, str):
             assert refused.status == 400 and "surrogates" in refused.detail

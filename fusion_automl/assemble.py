@@ -14,13 +14,14 @@ from fusion_automl.artifact import load, save
 from fusion_automl.artifact.artifact import Artifact
 from fusion_automl.artifact.manifest import Manifest, Member
 from fusion_automl.data.plain import to_plain
+from fusion_automl.data.profile import profiles
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.build import Ensemble, build_ensemble, build_single, contenders
 from fusion_automl.ensemble.field import Field
 from fusion_automl.ensemble.price import Limits, Price, Prices
 from fusion_automl.errors import FusionError
 from fusion_automl.evaluate import Problem
-from fusion_automl.refit import refit, refit_seconds
+from fusion_automl.refit import PATIENCE, refit, refit_members, refit_seconds
 from fusion_automl.store.disk import Store, bytes_in
 
 Preset = Literal["best-quality", "fast-inference"]
@@ -32,10 +33,10 @@ so far that only the cheapest candidate is left."""
 MEASURED_ROWS = 21
 MEASURED_SECONDS = 1.0
 """More than that is not spent on measuring one row at a time."""
-READOUT_SHARE = 0.1
-"""Of the time for one model: for learning how its predictions are read."""
-REFIT_PATIENCE = 1.5
-"""A refit is begun when this many times its expected seconds are left for it."""
+CHOICE_SHARE = 0.2
+"""Of the time that is left: for choosing, and for learning how predictions are read."""
+REFIT_SHARE = 0.6
+"""Of the time for one model or ensemble: for fitting it again on all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +62,33 @@ def assemble(
 ) -> Winner:
     """Makes the artifact of the best that the field has within `limits`.
 
-    Of the time that is left a quarter goes to choosing, and for `fast-inference` up to half to fitting the chosen
-    candidate on all rows.
+    Of the time that is left a fifth goes to choosing, and up to 60 % to fitting what is chosen on all rows. The first choice
+    reckons with one model a member; where members kept the models of their folds and that broke a limit, those after it
+    reckon with all of these.
     """
     prices = Prices(store)
-    within = limits
+    within, hopeful = limits, True
     for attempt in range(1, MAX_ATTEMPTS + 1):
         seconds = max(0.2, deadline.seconds_left())
+        until = deadline.within((CHOICE_SHARE + REFIT_SHARE) * seconds)
         if preset == "fast-inference":
-            ensemble, notes = _one_model(
-                problem, field, store, prices, within, deadline.within(0.5 * seconds), threads=threads
-            )
+            ensemble, notes = _one_model(problem, field, store, prices, within, until, threads=threads)
         else:
-            ensemble, notes = build_ensemble(field, prices, within, seconds=0.25 * seconds), ()
+            price_of = prices.of_one_fold if hopeful else prices.of
+            ensemble = build_ensemble(field, price_of, within, seconds=CHOICE_SHARE * seconds)
+            ensemble, notes = refit_members(ensemble, problem, store, deadline=until, threads=threads)
         save(make_manifest(problem, store, ensemble), store, folder)
         artifact = load(folder)
         expected = prices.of(ensemble.trials)
         price = measure(artifact, problem, folder, row_seconds=expected.row_seconds)
-        if limits.keep(price) or not within.keep(expected) or attempt == MAX_ATTEMPTS or deadline.passed():
+        if limits.keep(price) or attempt == MAX_ATTEMPTS or deadline.passed():
             break
-        within = _drawn_in(limits, expected, price, last=attempt == MAX_ATTEMPTS - 1)
+        if within.keep(expected):
+            within = _drawn_in(limits, expected, price, last=attempt == MAX_ATTEMPTS - 1)
+        elif hopeful and preset != "fast-inference":
+            hopeful = False
+        else:
+            break
     return Winner(ensemble, artifact, price, (*notes, *_broken(limits, price)))
 
 
@@ -116,6 +124,7 @@ def make_manifest(problem: Problem, store: Store, ensemble: Ensemble) -> Manifes
         nodes=tuple(nodes),
         version=version("fusion_automl"),
         example=to_plain(dataset.frame.iloc[:1], dataset.schema)[0],
+        profiles=profiles(dataset.frame, dataset.schema),
     )
 
 
@@ -132,9 +141,9 @@ def _one_model(
     """One trial, fitted again on all rows; with its folds' models where there is no time for that."""
     seconds = deadline.seconds_left()
     trials = contenders(field)
-    in_time = [trial for trial in trials if REFIT_PATIENCE * refit_seconds(trial, problem, store) < seconds]
+    in_time = [trial for trial in trials if PATIENCE * refit_seconds(trial, problem, store) < seconds]
     if in_time:
-        single = build_single(field, in_time, prices.of_one_fold, limits, seconds=READOUT_SHARE * seconds)
+        single = build_single(field, in_time, prices.of_one_fold, limits, seconds=CHOICE_SHARE * seconds)
         (trial,) = single.trials
         try:
             again = refit(trial, problem, store, deadline=deadline, threads=threads)
@@ -148,7 +157,7 @@ def _one_model(
             return replace(single, members=((again, 1.0),)), (note,)
     else:
         reason = "no candidate would be fitted in the time that is left"
-    single = build_single(field, trials, lambda trial: prices.of([trial]), limits, seconds=READOUT_SHARE * seconds)
+    single = build_single(field, trials, prices.of, limits, seconds=CHOICE_SHARE * seconds)
     return single, (
         f"There was no fit on all rows ({reason}): the models of all folds predict. Choose a larger --budget.",
     )

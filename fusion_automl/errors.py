@@ -21,6 +21,14 @@ class RunError(UserError):
     """A run folder is missing, in use, or in a state that does not allow the command."""
 
 
+class BucketError(RunError):
+    """The bucket in which a run lies cannot be read or written."""
+
+
+class DiskFullError(RunError):
+    """No room is left for a run."""
+
+
 class ArtifactError(UserError):
     """An artifact is missing, damaged, or of an unknown format."""
 

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,28 @@ import pandas as pd
 
 from fusion_automl.artifact import load
 from fusion_automl.artifact.artifact import Artifact
+from fusion_automl.artifact.manifest import MANIFEST
 from fusion_automl.assemble import Preset, assemble
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.ensemble.field import Field, make_field
 from fusion_automl.ensemble.price import Limits
-from fusion_automl.errors import RunError
+from fusion_automl.errors import BucketError, RunError
 from fusion_automl.evaluate import Problem
 from fusion_automl.evidence.gains import Evidence, is_classical, is_deep
-from fusion_automl.leaderboard import describe
+from fusion_automl.leaderboard import ENSEMBLE, describe
 from fusion_automl.search.follow import candidates_per_backbone
-from fusion_automl.search.ledger import Ledger, Trial
+from fusion_automl.search.ledger import EVENTS, Ledger, Trial
 from fusion_automl.search.propose import BASELINE
 from fusion_automl.store.disk import Store
+from fusion_automl.store.mirror import Mirror
 
 TestRows = tuple[pd.DataFrame, npt.NDArray[Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished run: its folder and the summary that `fit --json` prints."""
+    """A finished run: its folder on this machine and the summary that `fit --json` prints."""
 
     run: Path
     summary: dict[str, Any]
@@ -44,7 +47,7 @@ class Result:
 
 
 def finish(
-    run: Path,
+    ledger: Ledger,
     problem: Problem,
     *,
     deadline: Deadline,
@@ -58,34 +61,40 @@ def finish(
     threads: int = 1,
 ) -> Result:
     """Builds and writes everything that follows from the ledger. Raises RunError where no trial is done."""
-    ledger, store = Ledger(run), Store(run / "store")
+    run, store = ledger.run, Store(ledger.run / "store", ledger.mirror)
+    where = ledger.mirror.uri if ledger.mirror else str(run)
     trials = ledger.trials()
     field = make_field(problem, ledger)
     if not field.trials:
         reasons = "; ".join(dict.fromkeys(trial.report.reason for trial in trials if trial.report.reason))
         raise RunError(
-            f"{run}: no candidate was evaluated ({reasons or 'the search was ended before the first'}). "
+            f"{where}: no candidate was evaluated ({reasons or 'the search was ended before the first'}). "
             "Go on with --resume and a larger --budget."
         )
     search_seconds = time.monotonic() - started
     left = max(1.0, deadline.seconds_left())
-    # Choosing takes a quarter of what is left, the test rows up to 40 %, and comparisons most of the rest.
-    affordable = 0.4 * left / max(1, len(test[0])) if test else math.inf
-    winner = assemble(
+    # Choosing and refitting take up to four fifths of what is left, the test rows up to 30 % (far less where members were
+    # refitted), and comparisons most of the rest.
+    affordable = 0.3 * left / max(1, len(test[0])) if test else math.inf
+    make = partial(
+        assemble,
         run / "artifact",
         problem,
-        field,
-        store,
+        store=store,
         preset=preset,
         limits=replace(limits or Limits(), row_seconds=affordable),
         deadline=deadline,
         threads=threads,
     )
+    try:
+        winner = make(field)
+    except BucketError:  # parts that other machines fitted are out of reach
+        winner = make(_within_reach(field, store, where=where))
     ensemble = winner.ensemble
     test_scores = _test_scores(winner.artifact, problem, test)
     evidence = Evidence(field, seconds=max(1.0, 0.6 * deadline.seconds_left()))
     summary = {
-        **_what(run, problem),
+        **_what(where, problem),
         "score": ensemble.score,
         "test": test_scores,
         "readout": ensemble.facts,
@@ -99,7 +108,7 @@ def finish(
         "budget_seconds": budget,
         "members": [describe(trial, weight) for trial, weight in ensemble.members],
     }
-    (run / "ensemble.json").write_text(json.dumps({k: summary[k] for k in ("score", "members")}, indent=1))
+    (run / ENSEMBLE).write_text(json.dumps({k: summary[k] for k in ("score", "members")}, indent=1))
     (run / "evidence.json").write_text(json.dumps(_evidence_part(summary), indent=1))
     summary["seconds"] = time.monotonic() - started
     (run / "summary.json").write_text(json.dumps(summary, indent=1))
@@ -107,10 +116,42 @@ def finish(
     return Result(run, summary)
 
 
-def _what(run: Path, problem: Problem) -> dict[str, Any]:
+def publish(ledger: Ledger, mirror: Mirror) -> None:
+    """Brings what `finish` wrote to the bucket, and trials that are not there yet. Raises BucketError."""
+    from fusion_automl.search.study import STUDY
+
+    try:
+        for trial in ledger.trials():
+            ledger.push(trial.report.key)
+        mirror.remove("artifact", first=MANIFEST)
+        mirror.push_folder("artifact", last=MANIFEST)
+        files = (ENSEMBLE, "evidence.json", "summary.json", STUDY, EVENTS)
+        mirror.push_files(*(name for name in files if (mirror.folder / name).exists()))
+    except BucketError as error:
+        raise BucketError(
+            f"{error} What was found is on this machine, whole and usable as a run: {mirror.folder}. "
+            "When the bucket answers again, --resume on this machine brings it there and goes on."
+        ) from error
+
+
+def _within_reach(field: Field, store: Store, *, where: str) -> Field:
+    """The trials whose fitted parts are on this machine. Raises RunError where there are none."""
+    kept = [
+        (trial, score) for trial, score in zip(field.trials, field.scores, strict=True) if store.has(trial.report.nodes)
+    ]
+    if not kept:
+        raise RunError(
+            f"{where}: no trial was fitted on this machine, and the bucket with what others fitted is lost. "
+            "Go on with --resume when it answers again."
+        )
+    trials, scores = zip(*kept, strict=True)
+    return replace(field, trials=trials, scores=scores)
+
+
+def _what(run: str, problem: Problem) -> dict[str, Any]:
     dataset = problem.dataset
     return {
-        "run": str(run),
+        "run": run,
         "task": dataset.task.kind,
         "target": dataset.task.target,
         "metric": problem.metric.name,

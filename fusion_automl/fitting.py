@@ -13,32 +13,49 @@ import os
 import signal
 import threading
 import time as clock_time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from fusion_automl.assemble import PRESETS, Preset
 from fusion_automl.candidate import Candidate
 from fusion_automl.component import unknown
 from fusion_automl.data.prepare import prepare, prepare_rows
+from fusion_automl.data.sample import Bound
 from fusion_automl.data.split import choose_num_folds, make_split
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.price import Limits
-from fusion_automl.errors import DataError, RunError, UserError
+from fusion_automl.errors import BucketError, DataError, RunError, UserError
 from fusion_automl.evaluate import Problem
-from fusion_automl.finish import Result, finish
+from fusion_automl.finish import Result, finish, publish
 from fusion_automl.metrics import METRICS, VALUES, check_metric, default_metric, metric_for
 from fusion_automl.search.clock import DEFAULT_BUDGET, make_clock, parse_budget
+from fusion_automl.search.lease import Lease
 from fusion_automl.search.ledger import Ledger, Report
+from fusion_automl.search.memory import available_bytes
 from fusion_automl.search.plan import Listener, Plan
-from fusion_automl.search.problem import SETTINGS, read_problem, read_settings, write_problem
+from fusion_automl.search.problem import (
+    SETTINGS,
+    pull_problem,
+    push_problem,
+    read_problem,
+    read_settings,
+    write_problem,
+)
 from fusion_automl.search.read import read_space
+from fusion_automl.search.room import full_disk_told
+from fusion_automl.store.bucket import patience_for
+from fusion_automl.store.mirror import Mirror, place
 from fusion_automl.target import is_imbalanced, is_skewed
 
 Engine = Literal["inline", "ray"]
 ENGINES: dict[str, str] = {"inline": "fusion_automl.search.inline", "ray": "fusion_automl.search.tune"}
+TABLE_SHARE = 1 / 8
+"""Of the free memory so much for the rows as they are read: while they are prepared they take four times that, and each
+trial's process has them again, with what its models make of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,49 +83,65 @@ def fit(
     schema: str | Path | Mapping[str, Any] | None = None,
     task: str | None = None,
     seed: int = 0,
+    max_rows: int | None = None,
     max_trials: int | None = None,
     preset: Preset | None = None,
     max_latency_ms: float | None = None,
     max_size_mb: float | None = None,
     engine: Engine = "inline",
     address: str | None = None,
+    max_concurrent: int | None = None,
+    workers_per_trial: int | None = None,
     resume: bool = False,
     listener: Listener | None = None,
     started: float | None = None,
 ) -> Result:
     """Searches for the best fusion for `data` and leaves its artifact in `out/artifact`, within 105 % of `budget`.
 
+    `out` is a folder or a URI, `s3://bucket/folder`; machines that search for it then share nothing but the bucket, and the
+    result's `run` is the working copy on this machine. Where the bucket is lost on the way, the search ends, the artifact is
+    made there, and BucketError says so.
+
     `data` and `test` are a path or URI, or a frame in memory. `budget` is seconds, or text such as "10m" (the default),
-    counted from `started` on the monotonic clock or from the call. `schema` overrides inferred column kinds. With
-    `resume` the run in `out` goes on with its own settings and the budget it has left; a `budget`, `preset` or limit given
-    then replaces the old one.
+    counted from `started` on the monotonic clock or from the call. `schema` overrides inferred column kinds. Of more rows than
+    `max_rows`, or than memory holds where it is not given, a random sample is used, and a note says so. With `resume` the run
+    in `out` goes on with its own settings and the budget it has left; a `budget`, `preset` or limit given then replaces the
+    old one.
 
-    `preset` is "best-quality" (an ensemble over all folds' models, the default) or "fast-inference" (one model, fitted
-    again on all rows). The artifact answers one row in `max_latency_ms` milliseconds on this machine, and is no larger than
-    `max_size_mb` megabytes; where no candidate can, it holds the nearest and a note says so.
+    `preset` is "best-quality" (an ensemble, the default) or "fast-inference" (one model); what is chosen is fitted again on
+    all rows where the time allows it, and else predicts with the models of all folds. The artifact answers one row in
+    `max_latency_ms` milliseconds on this machine, and is no larger than `max_size_mb` megabytes; where no candidate can, it
+    holds the nearest and a note says so.
 
-    Ctrl-C ends the search early and keeps what it found. Raises UserError for anything wrong with the input.
+    On Ray, `max_concurrent` trials run at once (one on each CPU that the cluster has at the start), and as many processes train
+    a trial's nets together as `workers_per_trial` says, or the cluster's size.
+
+    Ctrl-C or SIGTERM ends the search early and keeps what it found. Raises UserError for anything wrong with the input.
     """
     started = clock_time.monotonic() if started is None else started
-    run = Path(out)
+    run, mirror = place(out)
     if engine not in ENGINES:
         raise UserError(f"--engine: {unknown('engine', engine, list(ENGINES))}")
+    _check_shares({"max-concurrent": max_concurrent, "workers-per-trial": workers_per_trial}, engine, mirror)
     chosen = _chosen(preset, max_latency_ms, max_size_mb)
-    with _only_driver(run):
-        ledger = Ledger(run)
+    where = mirror.uri if mirror else str(run)
+    with full_disk_told(where), _only_driver(run, where), Lease(mirror) if mirror else nullcontext() as lease:
+        ledger = Ledger(run, mirror)
         if resume:
-            job = _take_up(run, ledger, target=target, budget=budget, chosen=chosen)
+            job = _take_up(run, ledger, where=where, target=target, budget=budget, chosen=chosen)
         else:
             settings = {
                 "budget": parse_budget(budget or DEFAULT_BUDGET),
                 "space": str(space),
                 "max_trials": max_trials,
+                "max_rows": max_rows,
                 "engine": engine,
                 **chosen,
             }
             job = _begin(
                 run,
                 data,
+                where=where,
                 target=target,
                 settings=settings,
                 metric=metric,
@@ -116,6 +149,8 @@ def fit(
                 folds=folds,
                 columns={"ignore": tuple(ignore), "group": group, "time": time, "overrides": schema, "task_kind": task},
             )
+            if mirror:
+                push_problem(mirror)
         problem = job.problem
         dataset = problem.dataset
         test_rows = None if test is None else prepare_rows(test, dataset.schema, dataset.task, where="--test")
@@ -131,7 +166,7 @@ def fit(
             imbalanced=dataset.task.is_classification and is_imbalanced(dataset.y),
         )
         preset = job.settings.get("preset") or PRESETS[0]
-        clock = make_clock(job.settings["budget"], refit=preset == "fast-inference")
+        clock = make_clock(job.settings["budget"])
         deadline = Deadline(started + job.seconds_left)
         plan = Plan(
             run=run,
@@ -143,22 +178,46 @@ def fit(
             max_trials=max_trials or job.settings["max_trials"],
             threads=len(os.sched_getaffinity(0)),
             address=address,
+            max_concurrent=max_concurrent,
+            workers_per_trial=workers_per_trial,
+            mirror=mirror,
         )
+        if mirror:
+            mirror.bucket.patience = patience_for(job.settings["budget"])
         ledger.event("session", engine=engine, seconds_left=job.seconds_left)
         _load_ahead("skops.io")
-        interrupted = _search(plan, engine, listener or Quiet())
-        return finish(
-            run,
-            problem,
-            deadline=deadline.within(clock.reserve) if interrupted else deadline,
-            budget=job.settings["budget"],
-            started=started,
-            test=test_rows,
-            notes=(*job.settings["notes"], *local.notes),
-            interrupted=interrupted,
-            preset=preset,
-            limits=_limits(job.settings),
-            threads=plan.threads,
+        listener = listener or Quiet()
+        interrupted = _search(plan, engine, lease.watch(listener) if lease else listener)
+        with _on_sigterm(lambda *signalled: None):  # who sends it wants to have what is just being made
+            result = finish(
+                ledger,
+                problem,
+                deadline=deadline.within(clock.reserve) if interrupted else deadline,
+                budget=job.settings["budget"],
+                started=started,
+                test=test_rows,
+                notes=(*job.settings["notes"], *local.notes),
+                interrupted=interrupted,
+                preset=preset,
+                limits=_limits(job.settings),
+                threads=plan.threads,
+            )
+            if mirror:
+                publish(ledger, mirror)
+            return result
+
+
+def _check_shares(asked: Mapping[str, int | None], engine: str, mirror: Mirror | None) -> None:
+    """Raises UserError where a cluster could not be shared among trials and their workers so."""
+    for option, number in asked.items():
+        if number is not None and number < 1:
+            raise UserError(f"--{option}: got {number}, expected 1 or more.")
+        if (number or 1) > 1 and engine != "ray":
+            raise UserError(f"--{option}: got {number} with the engine '{engine}'. Add --engine ray.")
+    if (asked["workers-per-trial"] or 1) > 1 and mirror:
+        raise UserError(
+            f"--workers-per-trial: workers find their rows in the run folder, and no two machines share {mirror.uri}. "
+            "Name a folder that all machines see with --out."
         )
 
 
@@ -180,6 +239,7 @@ def _begin(
     run: Path,
     data: Any,
     *,
+    where: str,
     target: str | None,
     settings: dict[str, Any],
     metric: str | None,
@@ -189,15 +249,19 @@ def _begin(
 ) -> _Job:
     """Reads the data, checks everything the user said, and writes the problem into a new run folder."""
     if (run / SETTINGS).exists():
-        raise RunError(f"{run}: holds a run already. Go on with it by --resume, or name another folder with --out.")
+        raise RunError(f"{where}: holds a run already. Go on with it by --resume, or name another folder with --out.")
     if data is None or target is None:
         raise UserError("fit: needs DATA and --target, unless --resume goes on with a run that has them.")
     if folds is not None and folds < 1:
         raise UserError(f"--folds: got {folds}, expected 1 (a single holdout) or more.")
+    max_rows = settings["max_rows"]
+    if max_rows is not None and max_rows < 1:
+        raise UserError(f"--max-rows: got {max_rows}, expected 1 or more.")
     read_space(settings["space"])
     if columns["task_kind"] is None and metric in METRICS and METRICS[metric].tasks == VALUES:
         columns = {**columns, "task_kind": "regression"}  # few whole numbers would else be taken for classes
-    prepared = prepare(data, target=target, **columns)
+    max_bytes = available_bytes() * TABLE_SHARE if max_rows is None else math.inf
+    prepared = prepare(data, target=target, bound=Bound(max_rows, max_bytes, seed), **columns)
     dataset = prepared.dataset
     usual, why = default_metric(dataset.task, dataset.y)
     num_folds = folds or choose_num_folds(len(dataset), settings["budget"])
@@ -210,14 +274,17 @@ def _begin(
 
 
 def _take_up(
-    run: Path, ledger: Ledger, *, target: str | None, budget: str | float | None, chosen: Mapping[str, Any]
+    run: Path, ledger: Ledger, *, where: str, target: str | None, budget: str | float | None, chosen: Mapping[str, Any]
 ) -> _Job:
     """Reads the problem of a run that was begun; its trials stay, those that ran out of time may be tried again."""
+    if ledger.mirror:
+        pull_problem(ledger.mirror)
+        ledger.pull()
     settings = read_settings(run)
     problem = read_problem(run)
     if target is not None and target != problem.dataset.task.target:
         raise RunError(
-            f"{run}: this run predicts '{problem.dataset.task.target}', not '{target}'. "
+            f"{where}: this run predicts '{problem.dataset.task.target}', not '{target}'. "
             "Resume without --target, or start another run with --out."
         )
     settings |= chosen
@@ -228,11 +295,11 @@ def _take_up(
 
 
 def _search(plan: Plan, engine: str, listener: Listener) -> bool:
-    """Runs the engine; True where Ctrl-C or SIGTERM ended it."""
+    """Runs the engine; True where Ctrl-C, SIGTERM or the loss of the bucket ended it."""
     try:
-        with _sigterm_interrupts():
+        with _on_sigterm(signal.default_int_handler):  # job schedulers send it before they kill
             importlib.import_module(ENGINES[engine]).search(plan, listener)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BucketError):
         return True
     return False
 
@@ -243,12 +310,12 @@ def _load_ahead(module: str) -> None:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Lets SIGTERM end the search as Ctrl-C does, as job schedulers send it before they kill."""
+def _on_sigterm(act: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Has SIGTERM do something else for a while; in threads, which cannot say so, it keeps its meaning."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, act)
     try:
         yield
     finally:
@@ -256,7 +323,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _only_driver(run: Path) -> Iterator[None]:
+def _only_driver(run: Path, where: str) -> Iterator[None]:
     """Keeps a second command out of the run folder while this one works in it."""
     from filelock import FileLock, Timeout
 
@@ -266,7 +333,7 @@ def _only_driver(run: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise RunError(
-            f"{run}: another fit is at work in this folder. Wait for it, or name another with --out."
+            f"{where}: another fit is at work in this folder. Wait for it, or name another with --out."
         ) from None
 
 

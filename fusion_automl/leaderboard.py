@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fusion_automl.data.storage import not_found
 from fusion_automl.ensemble.price import Price, Prices
 from fusion_automl.evidence.gains import family
 from fusion_automl.fusion import level_of
 from fusion_automl.search.ledger import Ledger, Trial
+from fusion_automl.search.problem import SETTINGS, pull_settings
 from fusion_automl.store.disk import Store
+from fusion_automl.store.mirror import place
+
+ENSEMBLE = "ensemble.json"
 
 
 def describe(trial: Trial, weight: float) -> dict[str, Any]:
@@ -34,6 +39,17 @@ def describe(trial: Trial, weight: float) -> dict[str, Any]:
     }
 
 
+def at_hand(run: str | Path) -> Path:
+    """The folder of a run; of a URI, its working copy with the trials that are finished by now. Raises UserError."""
+    folder, mirror = place(run)
+    if mirror is not None:
+        if not pull_settings(mirror):
+            raise not_found(f"{mirror.uri}/{SETTINGS}")
+        Ledger(folder, mirror).pull()
+        mirror.pull_file(ENSEMBLE)
+    return folder
+
+
 def leaderboard(run: Path) -> list[dict[str, Any]]:
     """Every trial of a run, best first: those that are done, then pruned, then the rest.
 
@@ -51,8 +67,8 @@ def leaderboard(run: Path) -> list[dict[str, Any]]:
     costs = [prices.of([trial]) if trial.report.outputs else None for trial in trials]
     front = _front(trials, costs)
     weights: dict[str, float] = {}
-    if (run / "ensemble.json").exists():
-        weights = {m["key"]: m["weight"] for m in json.loads((run / "ensemble.json").read_text())["members"]}
+    if (run / ENSEMBLE).exists():
+        weights = {m["key"]: m["weight"] for m in json.loads((run / ENSEMBLE).read_text())["members"]}
     return [
         {
             **describe(trial, weights.get(trial.report.key, 0.0)),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.head import head
+
+__all__ = ["head"]  # a fixture
 BUCKET = "fusion"
 
 
@@ -55,15 +61,23 @@ class S3:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3]:
-    """A real HTTP server that refuses credentials it has not given out."""
+    """A real HTTP server that refuses credentials it has not given out.
+
+    It is a process of its own: moto keeps users and keys in globals, which tests of a simulated AWS begin anew.
+    """
     import boto3
     import httpx
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    httpx.Client(transport=httpx.HTTPTransport(retries=8)).get(f"{endpoint}/moto-api/").raise_for_status()
     where = {"endpoint_url": endpoint, "region_name": "us-east-1"}
     anyone = {"aws_access_key_id": "setup", "aws_secret_access_key": "setup"}
     iam = boto3.client("iam", **where, **anyone)
@@ -76,7 +90,8 @@ def s3_server() -> Iterator[S3]:
     client.create_bucket(Bucket=BUCKET)
     httpx.post(f"{endpoint}/moto-api/reset-auth", content=b"0").raise_for_status()  # from here on keys are checked
     yield S3(endpoint, BUCKET, client, key_id, secret)
-    server.stop()
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from fusion_automl.store.node import TABLES
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "fusion_automl").rglob("*.py"))
-RAY_MAY_STAND_IN = ("search/tune", "serve/", "jobs/", "backbones/distributed.py")
+RAY_MAY_STAND_IN = ("search/tune", "batch/run.py", "serve/", "jobs/", "backbones/distributed.py")
 
 
 def _imports(path: Path) -> set[str]:

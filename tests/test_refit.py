@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +7,12 @@ import pytest
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
+from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.ensemble.price import Prices
-from fusion_automl.errors import OutOfTime
+from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.evaluate import Problem, evaluate
 from fusion_automl.metrics import METRICS
-from fusion_automl.refit import refit, refit_seconds
+from fusion_automl.refit import refit, refit_members, refit_seconds
 from fusion_automl.search.ledger import Report, Trial
 from fusion_automl.store.disk import Store
 from tests.contracts.rows import mixed_dataset
@@ -26,8 +28,8 @@ def problem() -> Problem:
     return Problem(dataset, make_split(dataset, num_folds=3, seed=0), METRICS["roc_auc"], seed=0)
 
 
-def _trial(candidate: Candidate, problem: Problem, store: Store) -> Trial:
-    results = list(evaluate(candidate, problem, store, deadline=NEVER, threads=1))
+def _trial(candidate: Candidate, problem: Problem, store: Store, *, deadline: Deadline = NEVER) -> Trial:
+    results = list(evaluate(candidate, problem, store, deadline=deadline, threads=1))
     report = Report(
         candidate.key,
         "done",
@@ -84,3 +86,49 @@ def test_no_refit_is_begun_after_the_deadline(problem: Problem, tmp_path: Path) 
     trial = _trial(TREE, problem, store)
     with pytest.raises(OutOfTime):
         refit(trial, problem, store, deadline=Deadline.after(-1), threads=1)
+
+
+def test_a_refit_that_would_not_fit_into_memory_is_not_begun(problem: Problem, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    trial = _trial(TREE, problem, store)
+    large = replace(trial, report=replace(trial.report, peak_bytes=10**15))
+    with pytest.raises(FitError, match=r"would need 1000000.0 GB"):
+        refit(large, problem, store, deadline=NEVER, threads=1)
+
+
+def test_what_another_refit_has_made_costs_nothing_more(problem: Problem, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tree, line = _trial(TREE, problem, store), _trial(LINE, problem, store)
+    both = _trial(Candidate(Spec.of("average"), members=(TREE, LINE)), problem, store)
+    done = {*tree.report.nodes, *line.report.nodes}
+    assert refit_seconds(both, problem, store, without=done) < refit_seconds(both, problem, store) / 2
+
+
+def test_members_are_fitted_again_as_far_as_the_time_goes(problem: Problem, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tree, line = _trial(TREE, problem, store), _trial(LINE, problem, store)
+    ensemble = Ensemble(((tree, 0.7), (line, 0.3)), 0.5, np.zeros((60, 2)))
+
+    again, (note,) = refit_members(ensemble, problem, store, deadline=NEVER, threads=1)
+    assert [(len(trial.report.outputs), weight) for trial, weight in again.members] == [(1, 0.7), (1, 0.3)]
+    assert note.startswith("Each member predicts with one model fitted again on all 60 rows.")
+
+    large = replace(line, report=replace(line.report, peak_bytes=10**15))
+    mixed, (note,) = refit_members(
+        replace(ensemble, members=((tree, 0.7), (large, 0.3))), problem, store, deadline=NEVER, threads=1
+    )
+    assert [len(trial.report.outputs) for trial in mixed.trials] == [1, 3]
+    assert note.startswith("1 of 2 members predicts with one model fitted again on all 60 rows; 1 keeps")
+
+    kept, (note,) = refit_members(ensemble, problem, store, deadline=Deadline.after(-1), threads=1)
+    assert kept.members == ensemble.members and note.startswith("No member was fitted again")
+
+
+def test_a_net_has_the_time_of_its_folds_where_more_is_left(problem: Problem, tmp_path: Path) -> None:
+    import tabm  # noqa: F401  # seconds that the first fold would not have for training
+
+    store = Store(tmp_path)
+    endless = Spec.of("tabm", epochs=100_000, patience=100_000, num_members=2, block_size=8)
+    trial = _trial(Candidate(Spec.of("backbone"), backbones=(endless,)), problem, store, deadline=Deadline.after(12))
+    again = refit(trial, problem, store, deadline=Deadline.after(24), threads=1)
+    assert len(again.report.outputs) == 1, "a net that took all that was left would have been thrown away"

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import scipy.sparse
 
 from fusion_automl.classical import SampleWeight
@@ -18,24 +17,57 @@ from fusion_automl.classical.outputs import Outputs, learn_outputs
 from fusion_automl.classical.rounds import check_time, hold_out, prediction_threads, weights_of
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import Matrix
+from fusion_automl.errors import ArtifactError
 from fusion_automl.task import Task
 
 PATIENCE = 30
 
 
 @dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of a matrix are numbers and which categories; CatBoost is given them in this order."""
+
+    numbers: tuple[int, ...]
+    categories: tuple[int, ...]
+
+    @classmethod
+    def of(cls, X: Matrix, categorical: tuple[int, ...]) -> Self:
+        """In CSR, categories are numbers."""
+        categories = () if scipy.sparse.issparse(X) else categorical
+        return cls(tuple(column for column in range(X.shape[1]) if column not in set(categories)), categories)
+
+    def features(self, X: Matrix) -> Any:
+        """CatBoost's own structure takes a row in a quarter of the time of a data frame: 0.3 ms in place of 1.3."""
+        import catboost
+
+        X = prepare(X)
+        if not self.categories:
+            return X
+        codes = np.nan_to_num(X[:, self.categories], nan=-1.0).astype(np.int32)
+        levels, places = np.unique(codes, return_inverse=True)
+        words = np.array([b"%d" % level for level in levels], dtype=object)
+        return catboost.FeaturesData(
+            np.ascontiguousarray(X[:, self.numbers], dtype=np.float32) if self.numbers else None,
+            words[places.reshape(codes.shape)],
+            [str(column) for column in self.numbers] or None,
+            [str(column) for column in self.categories],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FittedCatBoost:
     booster: Any
     outputs: Outputs
+    columns: Columns
 
     def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
         if X.shape[0] == 0:
             return self.outputs.none()
-        pool = _table(X, tuple(self.booster.get_cat_feature_indices()))
+        features = self.columns.features(X)
         threads = prediction_threads(X.shape[0])
         if not self.outputs.present:
-            return self.outputs.values(self.booster.predict(pool, thread_count=threads))
-        return self.outputs.probabilities(self.booster.predict_proba(pool, thread_count=threads))
+            return self.outputs.values(self.booster.predict(features, thread_count=threads))
+        return self.outputs.probabilities(self.booster.predict_proba(features, thread_count=threads))
 
     def save(self, folder: Path) -> None:
         (folder / "model.json").write_text(json.dumps(self.outputs.to_json()))
@@ -47,7 +79,13 @@ class FittedCatBoost:
 
         outputs = Outputs.from_json(json.loads((folder / "model.json").read_text()))
         kind = catboost.CatBoostClassifier if outputs.present else catboost.CatBoostRegressor
-        return cls(kind().load_model(str(folder / "model.cbm")), outputs)
+        booster = kind().load_model(str(folder / "model.cbm"))
+        places = booster.get_cat_feature_indices()
+        num_numbers = len(booster.feature_names_) - len(places)
+        if places and min(places) < num_numbers:
+            raise ArtifactError(f"{folder}: this model was fitted by an older fusion_automl. Fit it again.")
+        names = tuple(int(name) for name in booster.feature_names_) if places else ()
+        return cls(booster, outputs, Columns(names[:num_numbers], names[num_numbers:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +121,7 @@ class CatBoost:
         outputs = learn_outputs(task, y)
         labels = outputs.encode(y)
         learn, held = hold_out(labels, is_classification=task.is_classification, seed=seed)
-        columns = () if scipy.sparse.issparse(X) else categorical
+        columns = Columns.of(X, categorical)
         objective = "RMSE" if not outputs.present else "Logloss" if outputs.num_present == 2 else "MultiClass"
         booster = (catboost.CatBoostClassifier if outputs.present else catboost.CatBoostRegressor)(
             iterations=self.iterations,
@@ -104,7 +142,7 @@ class CatBoost:
 
         def pool(rows: npt.NDArray[np.int64]) -> Any:
             weights = weights_of(sample_weight, rows)
-            return catboost.Pool(_table(X[rows], columns), labels[rows], weight=weights, cat_features=list(columns))
+            return catboost.Pool(columns.features(X[rows]), labels[rows], weight=weights)
 
         booster.fit(
             pool(learn),
@@ -112,7 +150,7 @@ class CatBoost:
             use_best_model=len(held) > 0,
             callbacks=[_Stopper(deadline)],
         )
-        return FittedCatBoost(booster, outputs)
+        return FittedCatBoost(booster, outputs, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +162,3 @@ class _Stopper:
     def after_iteration(self, info: Any) -> bool:
         """Whether to go on."""
         return not self.deadline.passed()
-
-
-def _table(X: Matrix, categorical: tuple[int, ...]) -> Any:
-    """CatBoost takes categories as integers or text only; missing ones become -1."""
-    X = prepare(X)
-    if not categorical:
-        return X
-    codes = set(categorical)
-    return pd.DataFrame(
-        {
-            column: np.nan_to_num(X[:, column], nan=-1.0).astype(np.int32) if column in codes else X[:, column]
-            for column in range(X.shape[1])
-        }
-    )

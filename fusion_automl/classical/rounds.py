@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -47,5 +48,10 @@ def weights_of(sample_weight: SampleWeight, rows: Rows) -> SampleWeight:
 
 
 def prediction_threads(num_rows: int) -> int:
-    """1 for small batches, where starting threads costs more than it saves; -1 (all cores) from 1,000 rows."""
-    return 1 if num_rows < 1000 else -1
+    """1 for small batches, where starting threads costs more than it saves; from 1,000 rows as many as this process was
+    told to have, else one a core."""
+    if num_rows < 1000:
+        return 1
+    cores = len(os.sched_getaffinity(0))
+    told = os.environ.get("OMP_NUM_THREADS", "")  # Ray sets it to the CPUs that it reserved for the process
+    return min(cores, int(told)) if told.isdecimal() and int(told) else cores

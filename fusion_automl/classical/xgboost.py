@@ -29,7 +29,7 @@ class FittedXGBoost:
     def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
         if X.shape[0] == 0:
             return self.outputs.none()
-        self.booster.set_param({"nthread": max(prediction_threads(X.shape[0]), 0)})  # 0: all cores
+        self.booster.set_param({"nthread": prediction_threads(X.shape[0])})
         answers = self.booster.inplace_predict(prepare(X))
         if not self.outputs.present:
             return self.outputs.values(answers)

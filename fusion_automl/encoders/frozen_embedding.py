@@ -10,9 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fusion_automl.candidate import Spec
 from fusion_automl.deadline import Deadline
 
 Vectors = npt.NDArray[np.float32]
+
+
+def whole(spec: Spec) -> Spec:
+    """The embedding without its projection on principal components, which are not the same in every fold."""
+    return Spec.of(spec.name, **{name: value for name, value in spec.params if name != "components"})
 
 
 class FittedEmbedding:

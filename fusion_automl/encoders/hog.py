@@ -15,6 +15,7 @@ from fusion_automl.data.images import decode_images
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.projection import Projection
+from fusion_automl.encoders.remembered import of_frame
 from fusion_automl.encoders.state import load_state, save_state
 from fusion_automl.errors import OutOfTime, SpaceError
 
@@ -80,7 +81,9 @@ class FittedHog:
     categorical: tuple[int, ...] = ()
 
     def transform(self, frame: pd.DataFrame) -> Floats:
-        features = _features(frame, self.columns, self.settings)
+        settings = self.settings
+        shared = ("hog", self.columns, settings.size, settings.cell, settings.orientations)
+        features = of_frame(frame, shared, lambda: _features(frame, self.columns, settings))
         if self.projection:
             features = self.projection.apply(features)
         return np.hstack([features, frame[list(self.columns)].isna().to_numpy(dtype=np.float32)])

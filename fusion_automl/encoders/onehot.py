@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -81,9 +81,9 @@ class LevelColumns:
     table: dict[str | None, int]
     other: int
 
-    def find(self, cells: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def find(self, frame: pd.DataFrame, name: str) -> npt.NDArray[np.int64]:
         """The output column of each cell, `NOWHERE` for a row of zeros."""
-        return look_up(cells, self.table, other=self.other, dtype=np.int64)
+        return look_up(frame, name, self.table, other=self.other, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class FittedOneHot:
         encoded[:, : scaled.shape[1]] = scaled
         encoded[:, scaled.shape[1] : scaled.shape[1] + marks.shape[1]] = marks
         for name, level_columns in zip(self.columns.category, self.levels, strict=True):
-            places = level_columns.find(frame[name].to_numpy())
+            places = level_columns.find(frame, name)
             rows = np.flatnonzero(places != NOWHERE)
             encoded[rows, places[rows]] = 1
         return encoded

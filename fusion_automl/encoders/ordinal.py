@@ -72,7 +72,7 @@ class FittedOrdinal:
             *self.shares.items(),
         ]
         for index, (name, table) in enumerate(lookups, start=numbers.shape[1]):
-            encoded[:, index] = look_up(frame[name].to_numpy(), table, other=0, dtype=np.float32)
+            encoded[:, index] = look_up(frame, name, table, other=0, dtype=np.float32)
         return encoded
 
     def save(self, folder: Path) -> None:

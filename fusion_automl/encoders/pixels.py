@@ -15,6 +15,7 @@ from fusion_automl.data.images import decode_images, num_channels
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.projection import Projection
+from fusion_automl.encoders.remembered import of_frame
 from fusion_automl.encoders.state import load_state, save_state
 from fusion_automl.errors import OutOfTime, SpaceError
 
@@ -83,7 +84,8 @@ class FittedPixels:
     categorical: tuple[int, ...] = ()
 
     def transform(self, frame: pd.DataFrame) -> npt.NDArray[np.float32]:
-        features = _pixels(frame, self.columns, self.size)
+        shared = ("pixels", tuple(self.columns.items()), self.size)
+        features = of_frame(frame, shared, lambda: _pixels(frame, self.columns, self.size))
         if self.projection:
             features = self.projection.apply(features)
         return np.hstack([features, frame[list(self.columns)].isna().to_numpy(dtype=np.float32)])

@@ -13,6 +13,7 @@ import pandas as pd
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
+from fusion_automl.encoders.remembered import of_frame
 from fusion_automl.encoders.series_cells import without_gaps
 from fusion_automl.encoders.state import load_state, save_state
 from fusion_automl.errors import OutOfTime, SpaceError
@@ -70,7 +71,11 @@ class FittedSeriesStats:
     categorical: tuple[int, ...] = ()
 
     def transform(self, frame: pd.DataFrame) -> npt.NDArray[np.float32]:
-        raw = np.hstack([_column_statistics(frame[name].to_numpy(), self.bands) for name in self.columns])
+        raw = of_frame(
+            frame,
+            ("series statistics", self.columns, self.bands),
+            lambda: np.hstack([_column_statistics(frame[name].to_numpy(), self.bands) for name in self.columns]),
+        )
         scaled = np.nan_to_num((raw - self.center) / self.spread, nan=0.0)
         return np.clip(scaled, -LARGEST_SCALED, LARGEST_SCALED).astype(np.float32)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from fusion_automl.data.dataset import Dataset
+from fusion_automl.encoders.remembered import of_frame
 
 Numbers = npt.NDArray[np.float64]
 
@@ -52,10 +52,10 @@ class TabularColumns:
         plain = self.numeric + self.boolean
         values = np.empty((len(frame), len(plain) + len(DATE_PARTS) * len(self.datetime)))
         for index, name in enumerate(plain):
-            values[:, index] = frame[name].to_numpy()
+            values[:, index] = _cells(frame, name)
         for index, (name, first) in enumerate(zip(self.datetime, self.first_days, strict=True)):
             start = len(plain) + index * len(DATE_PARTS)
-            values[:, start : start + len(DATE_PARTS)] = date_parts(frame[name].to_numpy(), first)
+            values[:, start : start + len(DATE_PARTS)] = date_parts(_cells(frame, name), first)
         return np.clip(values, -LARGEST, LARGEST)
 
     def to_json(self) -> dict[str, Any]:
@@ -92,12 +92,34 @@ def _first_day(column: pd.Series) -> float:
     return float(present.min().value / 86_400e9) if len(present) else 0.0
 
 
+class Levels(NamedTuple):
+    """The different cells of a category, None where missing, and for each row the place of its own among them."""
+
+    cells: list[str | None]
+    places: npt.NDArray[np.int64]
+
+
 def look_up(
-    cells: npt.NDArray[Any], table: Mapping[str | None, Any], *, other: Any, dtype: type[np.generic]
+    frame: pd.DataFrame, name: str, table: Mapping[str | None, Any], *, other: Any, dtype: type[np.generic]
 ) -> npt.NDArray[Any]:
-    """What `table` says of each cell, `other` where it says nothing."""
-    # No loop in Python: 5,000 cells in 0.2 ms where a generator took 1.1.
-    return np.fromiter(map(table.get, cells.tolist(), repeat(other)), dtype=dtype, count=len(cells))
+    """What `table` says of each cell of a category, `other` where it says nothing."""
+    levels = _levels(frame, name)
+    found: npt.NDArray[Any] = np.array([table.get(cell, other) for cell in levels.cells], dtype=dtype)[levels.places]
+    return found
+
+
+def _cells(frame: pd.DataFrame, name: str) -> npt.NDArray[Any]:
+    # Of 14 columns and 4 folds pandas would take a millisecond to hand out those of one row.
+    return of_frame(frame, ("cells", name), lambda: frame[name].to_numpy())
+
+
+def _levels(frame: pd.DataFrame, name: str) -> Levels:
+    def find() -> Levels:
+        cells = _cells(frame, name).tolist()
+        place = {cell: index for index, cell in enumerate(dict.fromkeys(cells))}
+        return Levels(list(place), np.fromiter(map(place.__getitem__, cells), np.int64, len(cells)))
+
+    return of_frame(frame, ("levels", name), find)
 
 
 def level_counts(cells: Iterable[str | None]) -> dict[str, int]:

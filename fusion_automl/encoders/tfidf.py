@@ -15,6 +15,7 @@ from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.schema import Modality
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.ngrams import Counts, Grams, count
+from fusion_automl.encoders.remembered import of_frame
 from fusion_automl.encoders.state import load_state, save_state
 from fusion_automl.errors import OutOfTime, SpaceError
 
@@ -177,7 +178,10 @@ class FittedTfIdf:
             counts = count(_texts(frame[part.column]), self.settings.grams(part.analyzer))
             blocks.append(part.weigh(counts, sublinear=self.settings.sublinear))
         X = _joined(blocks, len(frame))
-        return self.axes.apply(X, _statistics(frame, self.columns)) if self.axes else X
+        if self.axes is None:
+            return X
+        statistics = of_frame(frame, ("text statistics", self.columns), lambda: _statistics(frame, self.columns))
+        return self.axes.apply(X, statistics)
 
     def save(self, folder: Path) -> None:
         values = {

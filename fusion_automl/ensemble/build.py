@@ -14,12 +14,13 @@ from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.field import Field
 from fusion_automl.ensemble.greedy import blend, select
 from fusion_automl.ensemble.honest import Choose, best_cheap
-from fusion_automl.ensemble.price import Limits, Price, Prices
+from fusion_automl.ensemble.price import Limits, Price
 from fusion_automl.ensemble.readout import AS_IT_IS, Readout
 from fusion_automl.search.ledger import Trial
 from fusion_automl.search.propose import BASELINE
 
 Floats = npt.NDArray[np.float64]
+PriceOf = Callable[[Sequence[Trial]], Price]
 
 POOL = 30
 """How many of the best trials the ensemble chooses from; more cost time and hardly ever get in."""
@@ -46,20 +47,20 @@ class Ensemble:
         return tuple(trial for trial, _ in self.members)
 
 
-def build_ensemble(field: Field, prices: Prices, limits: Limits, *, seconds: float) -> Ensemble:
-    """Chooses the ensemble among the best trials within `limits`, in about `seconds`.
+def build_ensemble(field: Field, price: PriceOf, limits: Limits, *, seconds: float) -> Ensemble:
+    """Chooses the ensemble among the best trials within `limits`, in about `seconds`; `price` is what some cost together.
 
     Where no trial keeps the limits by itself, the one that comes nearest is all of it.
     """
     metric = field.problem.metric
-    pool = _allowed(contenders(field), lambda trial: prices.of([trial]), limits)
-    loads = np.array([limits.load(prices.of([trial])) for trial in pool])
+    pool = _allowed(contenders(field), price, limits)
+    loads = np.array([limits.load(price([trial])) for trial in pool])
     deadline = Deadline.after(seconds)
     # One selection on all rows and five for the honest score; the readout gets as long as one, and what they leave.
     each = seconds / 7
 
     def keeps(chosen: npt.NDArray[np.int64]) -> bool:
-        return len(chosen) == 1 or limits.keep(prices.of([pool[index] for index in chosen]))
+        return len(chosen) == 1 or limits.keep(price([pool[index] for index in chosen]))
 
     def choose(oof: Floats, y: npt.NDArray[Any]) -> Floats:
         until = Deadline.after(each)
@@ -82,15 +83,13 @@ def build_ensemble(field: Field, prices: Prices, limits: Limits, *, seconds: flo
     return _chosen(field, pool, choose, deadline=deadline)
 
 
-def build_single(
-    field: Field, trials: Sequence[Trial], price: Callable[[Trial], Price], limits: Limits, *, seconds: float
-) -> Ensemble:
+def build_single(field: Field, trials: Sequence[Trial], price: PriceOf, limits: Limits, *, seconds: float) -> Ensemble:
     """Chooses one of `trials` within `limits`: of those that score alike but for noise, the best among the cheapest.
 
-    `trials` stand best first; `price` is what one of them will cost when it predicts. It takes about `seconds`.
+    `trials` stand best first; `price` is what one of them, in a list, will cost when it predicts. It takes about `seconds`.
     """
     pool = _allowed(trials, price, limits)
-    costs = np.array([price(trial).latency_ms for trial in pool])
+    costs = np.array([price([trial]).latency_ms for trial in pool])
     return _chosen(field, pool, best_cheap(field.problem.metric, costs), deadline=Deadline.after(seconds))
 
 
@@ -100,10 +99,10 @@ def contenders(field: Field) -> list[Trial]:
     return [trial for trial in field.trials if trial is field.trials[0] or trial.candidate != BASELINE]
 
 
-def _allowed(trials: Sequence[Trial], price: Callable[[Trial], Price], limits: Limits) -> list[Trial]:
+def _allowed(trials: Sequence[Trial], price: PriceOf, limits: Limits) -> list[Trial]:
     """The first trials that keep the limits alone, or the one trial that comes nearest to that."""
-    kept = [trial for trial in trials if limits.keep(price(trial))]
-    return kept[:POOL] or [min(trials, key=lambda trial: limits.load(price(trial)))]
+    kept = [trial for trial in trials if limits.keep(price([trial]))]
+    return kept[:POOL] or [min(trials, key=lambda trial: limits.load(price([trial])))]
 
 
 def _ever_cheaper(loads: Floats) -> Iterator[npt.NDArray[np.int64]]:

@@ -63,9 +63,9 @@ class Prices:
         """What these trials cost when they predict together, each with the models of all its folds."""
         return self._sum(frozenset().union(*map(self._needed, trials)))
 
-    def of_one_fold(self, trial: Trial) -> Price:
-        """What the trial would cost with one model in place of one for each fold."""
-        return self._sum(self._store.ancestry([trial.report.outputs[0].node]))
+    def of_one_fold(self, trials: Sequence[Trial]) -> Price:
+        """What these trials would cost together with one model each in place of one for each fold."""
+        return self._sum(frozenset(self._store.ancestry([trial.report.outputs[0].node for trial in trials])))
 
     def _needed(self, trial: Trial) -> frozenset[str]:
         """The nodes that predicting needs; a trial fits more, such as those that only teach its combiner."""

@@ -32,16 +32,18 @@ from fusion_automl.data.images import remember_images
 from fusion_automl.data.split import Fold
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import ENCODERS, STATES
+from fusion_automl.encoders.frozen_embedding import whole
 from fusion_automl.encoders.ngrams import remember_texts
 from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.store.columns import stack_columns
 from fusion_automl.store.combiners import COMBINERS
 from fusion_automl.store.disk import Made, Rows, Store
-from fusion_automl.store.node import Node, Part, Ref
+from fusion_automl.store.node import Node, Outputs, Part, Ref
 from fusion_automl.store.reducers import REDUCERS
 from fusion_automl.target import FittedTarget, fit_target
 
 LearnFrom = Literal["train", "fit"]
+Apply = Callable[[Part], tuple[Outputs, float]]
 
 
 @dataclass(slots=True)
@@ -49,8 +51,10 @@ class Bench:
     """Fits parts on one fold and hands out references to their outputs. `used` collects the nodes of the candidate,
     `once_seconds` what it took to make those that are the same in every fold.
 
-    Nothing is begun after `deadline`. `share` is the moment by which this fold should be over: what is fitted in rounds
-    or epochs stops there with the best so far, so that later folds have their time.
+    Nothing is begun after `deadline`. `share` is the moment by which this fold, of `folds_left` with it, should be over: what
+    is fitted in rounds or epochs stops there with the best so far, so that later folds have their time. `apply_all`, where
+    many machines do what this process does otherwise, gives a part's outputs for all rows and the seconds of processors that
+    these took.
     """
 
     dataset: Dataset
@@ -60,6 +64,8 @@ class Bench:
     deadline: Deadline
     share: Deadline
     threads: int
+    apply_all: Apply | None = None
+    folds_left: int = 1
     used: dict[str, None] = field(default_factory=dict)
     once_seconds: float = 0.0
 
@@ -68,9 +74,7 @@ class Bench:
         encoder = build(ENCODERS, spec, where="encoder")
         if getattr(encoder, "learns", True):
             return Ref(self._encode("encoders", ENCODERS, spec, self.fold.train), "matrix")
-        # What learns nothing is the same in every fold; its principal components are not.
-        whole = Spec.of(spec.name, **{name: value for name, value in spec.params if name != "components"})
-        matrix = Ref(self._encode_once("encoders", ENCODERS, whole), "matrix")
+        matrix = Ref(self._encode_once("encoders", ENCODERS, whole(spec)), "matrix")
         if not encoder.components:
             return matrix
         return self.reduce(Spec.of("pca", components=encoder.components), [matrix], learn_from="train")
@@ -227,21 +231,24 @@ class Bench:
         fit_seconds = time.perf_counter() - started
         part = Part(node, fitted, target)
         frame = self.dataset.frame if rows is None else self.dataset.frame.iloc[rows]
-        started = time.perf_counter()
-        outputs = part.apply(inputs, frame)
+        outputs, apply_seconds = self.apply_all(part) if self.apply_all else _timed(part, inputs, frame)
         for name, output in outputs.items():
             values = output.data if hasattr(output, "indptr") else output
             # Ordinal codes keep missing numbers as nan; whatever else is not finite is a model gone astray.
             if name not in ("matrix", "states") and not np.isfinite(values).all():
                 raise FitError(f"{node.spec.name} gave a non-finite {name}")
-        apply_seconds = time.perf_counter() - started
         one_row_seconds = min(_one_row_seconds(part, inputs, frame) for _ in range(2))
         return Made(part, outputs, rows, fit_seconds, apply_seconds, one_row_seconds)
 
     def _stop_by(self) -> Deadline:
-        """When a fit in rounds should stop: at the fold's share, but where that is nearly used up (the first fold pays for
-        encoders that the others find in the store) after a quarter of what the trial has left."""
-        return max(self.share, self.deadline.within(0.25 * self.deadline.seconds_left()), key=lambda moment: moment.at)
+        """When a fit in rounds should stop: at the fold's share, to which what is made once for all folds counts by its part
+        only, but not before half of what a fold has of the time that is left. With more than that, a net in the first of five
+        folds fills it, and four like it do not fit any more."""
+        share = min(
+            self.deadline, self.share.earlier(-self.once_seconds * (1 - 1 / self.folds_left)), key=lambda m: m.at
+        )
+        least = self.deadline.within(0.5 * self.deadline.seconds_left() / self.folds_left)
+        return max(share, least, key=lambda m: m.at)
 
     def _obtain(self, node: Node, make: Any) -> str:
         if self.deadline.passed():
@@ -269,13 +276,22 @@ class Bench:
         return np.arange(len(self.dataset), dtype=np.int64)
 
     def _rows_id(self, rows: Rows) -> str:
-        """Names the content of these rows, and the run's seed, which every part fitted on them depends on."""
-        content = hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()[:16]
-        return digest([self.dataset.fingerprint, content, self.seed], length=16)
+        return rows_id(self.dataset, rows, seed=self.seed)
 
     def _seed(self, node: Node) -> int:
         """From the node's content alone, so that the order of trials does not matter."""
         return int(node.key[:7], 16)
+
+
+def rows_id(dataset: Dataset, rows: Rows, *, seed: int) -> str:
+    """Names the content of these rows, and the run's seed, which every part fitted on them depends on."""
+    content = hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()[:16]
+    return digest([dataset.fingerprint, content, seed], length=16)
+
+
+def _timed(part: Part, inputs: Sequence[Any], frame: pd.DataFrame) -> tuple[Outputs, float]:
+    started = time.perf_counter()
+    return part.apply(inputs, frame), time.perf_counter() - started
 
 
 def _one_row_seconds(part: Part, inputs: Sequence[Any], frame: pd.DataFrame) -> float:

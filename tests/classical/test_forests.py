@@ -26,8 +26,15 @@ def forest() -> FittedForest:
     return model.fit(X, y, task=task, categorical=(), seed=3, deadline=Deadline.never(), threads=1)
 
 
-def test_small_and_large_batches_agree(forest: FittedForest) -> None:
-    np.testing.assert_allclose(forest.predict(X)[:7], forest.predict(X[:7]), atol=1e-12)
+def test_any_number_of_threads_gives_the_same_to_the_last_bit(
+    forest: FittedForest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for threads in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.append(forest.predict(X))
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0][:7], forest.predict(X[:7]))
 
 
 def test_portions_give_the_forest_that_one_fit_gives(forest: FittedForest) -> None:

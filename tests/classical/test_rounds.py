@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion_automl.classical.rounds import hold_out
+from fusion_automl.classical.rounds import hold_out, prediction_threads
 
 
 @settings(max_examples=30, deadline=None)
@@ -29,3 +30,13 @@ def test_a_regression_target_is_held_out_over_its_whole_range() -> None:
 def test_few_rows_are_all_learned_from() -> None:
     learn, held = hold_out(np.arange(199), is_classification=False, seed=0)
     assert (len(learn), len(held)) == (199, 0)
+
+
+def test_large_batches_take_the_threads_that_were_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert [prediction_threads(rows) for rows in (1, 999, 1000)] == [1, 1, 3]
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    assert prediction_threads(1000) == 8
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert prediction_threads(1000) == 8

@@ -137,11 +137,13 @@ def test_the_pareto_front_leaves_out_what_is_worse_slower_and_larger(summary: di
 def test_one_model_on_all_rows_then_limits_that_nothing_keeps(place: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ("--preset", "fast-inference", "--budget", "60s", "--max-trials", 3, "--test", place / "test.parquet")
-    done = _run(*_fit_words(place, run, *words), "--json")
+    done = _run(*_fit_words(place, run, *words, "--max-rows", 150), "--json")
     summary = json.loads(done.stdout)
+    assert "A random sample of 150 of the 160 rows is used, as --max-rows asks" in done.stderr
+    assert json.loads((run / "run.json").read_text())["max_rows"] == 150
     assert (summary["preset"], len(summary["members"])) == ("fast-inference", 1)
     assert summary["test"]["roc_auc"] > 0.7 and summary["ensemble_gain"] is None
-    assert "fitted again on all 160 rows" in done.stderr
+    assert "fitted again on all 150 rows" in done.stderr
     manifest = json.loads((run / "artifact" / "manifest.json").read_text())
     assert [len(member["outputs"]) for member in manifest["members"]] == [1] and len(manifest["nodes"]) <= 5
     again = _run("fit", "--resume", "--out", run, "--preset", "best-quality", "--max-latency-ms", 0.001, "--json")
@@ -236,6 +238,7 @@ def test_kill_9_loses_only_the_trial_in_flight(place: Path, tmp_path: Path) -> N
         ),
         (["{train}", "--target", "bought", "--space", "defualt"], "Did you mean 'default'"),
         (["{train}", "--target", "bought", "--folds", "0"], "--folds: got 0"),
+        (["{train}", "--target", "bought", "--max-rows", "0"], "--max-rows: got 0, expected 1 or more"),
         (["{train}", "--target", "bought", "--engine", "sparks"], "--engine: unknown engine 'sparks'"),
         (
             ["{train}", "--target", "bought", "--preset", "fast"],

@@ -15,8 +15,6 @@ import numpy.typing as npt
 import pytest
 import scipy.sparse
 
-from contracts.matrices import CATEGORICAL, LAYOUTS, Layout, make_rows
-from contracts.rows import TASKS
 from fusion_automl.candidate import Spec
 from fusion_automl.classical import CLASSICAL, FittedClassical
 from fusion_automl.component import build, component_class, hyperparameters
@@ -25,6 +23,8 @@ from fusion_automl.encoders import Matrix
 from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.metrics import metric_for
 from fusion_automl.task import TaskKind
+from tests.contracts.matrices import CATEGORICAL, LAYOUTS, Layout, make_rows
+from tests.contracts.rows import TASKS
 
 SAVED_LAYOUTS: tuple[Layout, ...] = ("codes", "joined")
 CASES = [

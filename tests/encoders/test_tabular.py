@@ -5,7 +5,15 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion_automl.encoders.tabular import DATE_PARTS, TabularColumns, date_parts, frequent_levels, level_counts
+from fusion_automl.encoders.remembered import remember_frame
+from fusion_automl.encoders.tabular import (
+    DATE_PARTS,
+    TabularColumns,
+    date_parts,
+    frequent_levels,
+    level_counts,
+    look_up,
+)
 
 from .tables import dataset
 
@@ -50,3 +58,13 @@ def test_levels_are_ordered_by_frequency_then_by_name() -> None:
     assert list(counts.items()) == [("b", 2), ("c", 2), ("a", 1), ("d", 1)]
     assert frequent_levels(counts, min_frequency=2, max_categories=9) == ["b", "c"]
     assert frequent_levels(counts, min_frequency=1, max_categories=3) == ["b", "c", "a"]
+
+
+def test_inside_remember_frame_each_frame_is_asked_for_its_own_cells() -> None:
+    codes = {"red": 1, "blue": 2}
+    first = dataset(colour=("category", ["red", None, "red"])).frame
+    second = dataset(colour=("category", ["blue", "green"])).frame
+    with remember_frame():
+        for frame, expected in ((first, [1, 0, 1]), (second, [2, 0]), (first, [1, 0, 1])):
+            assert look_up(frame, "colour", codes, other=0, dtype=np.int64).tolist() == expected
+            assert look_up(frame, "colour", {None: 7}, other=0, dtype=np.int64)[0] == 0

@@ -69,17 +69,17 @@ def test_shared_parts_cost_once(field: Field, prices: Prices) -> None:
     assert prices.of([dearest]).latency_ms == pytest.approx(1 + 2 * 256)
     assert prices.of([dearest, next_to_it]).latency_ms == pytest.approx(1 + 2 * 256 + 2 * 64)
     assert prices.of([dearest, next_to_it]).size_mb == pytest.approx(1 + 4 * 10)
-    assert prices.of_one_fold(dearest).latency_ms == pytest.approx(1 + 256)
+    assert prices.of_one_fold([dearest]).latency_ms == pytest.approx(1 + 256)
 
 
 def test_without_limits_the_best_leads(field: Field, prices: Prices) -> None:
-    ensemble = build_ensemble(field, prices, Limits(), seconds=30)
+    ensemble = build_ensemble(field, prices.of, Limits(), seconds=30)
     assert field.trials[0] in ensemble.trials
 
 
 @pytest.mark.parametrize("limits", [Limits(latency_ms=180), Limits(latency_ms=40), Limits(size_mb=45), Limits(4, 22)])
 def test_an_ensemble_keeps_its_limits_with_the_best_that_does(field: Field, prices: Prices, limits: Limits) -> None:
-    ensemble = build_ensemble(field, prices, limits, seconds=30)
+    ensemble = build_ensemble(field, prices.of, limits, seconds=30)
     assert limits.keep(prices.of(ensemble.trials))
     assert sum(weight for _, weight in ensemble.members) == pytest.approx(1)
     best_alone = next(trial for trial in field.trials if limits.keep(prices.of([trial])))
@@ -90,14 +90,14 @@ def test_an_ensemble_keeps_its_limits_with_the_best_that_does(field: Field, pric
 
 def test_where_nothing_keeps_the_limits_the_nearest_is_taken(field: Field, prices: Prices) -> None:
     limits = Limits(latency_ms=0.5)
-    ensemble = build_ensemble(field, prices, limits, seconds=30)
+    ensemble = build_ensemble(field, prices.of, limits, seconds=30)
     assert [prices.of([trial]).latency_ms for trial in ensemble.trials] == pytest.approx([3])
     assert not limits.keep(prices.of(ensemble.trials))
 
 
 def test_a_single_trial_keeps_the_limits_of_one_fold(field: Field, prices: Prices) -> None:
     single = build_single(field, contenders(field), prices.of_one_fold, Limits(latency_ms=20), seconds=5)
-    assert prices.of_one_fold(single.trials[0]).latency_ms <= 20
+    assert prices.of_one_fold(single.trials).latency_ms <= 20
     assert len(single.members) == 1 and 0.5 < single.score < 1
 
 

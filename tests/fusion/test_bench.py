@@ -72,3 +72,25 @@ def test_a_fold_costs_what_the_next_one_will(tmp_path: Path, monkeypatch: pytest
     baseline = Candidate(Spec.of("baseline"))
     result = next(evaluation.evaluate(baseline, problem, Store(tmp_path), deadline=NEVER, threads=1))
     assert result.seconds < -900
+
+
+@pytest.mark.parametrize(
+    ("share", "once", "folds_left", "expected"),
+    [
+        (20.0, 0.0, 5, 20.0),
+        (20.0, 10.0, 5, 28.0),  # the other folds pay their part of what is made once for all
+        (1.0, 0.0, 5, 10.0),  # half of a fold's fair part, however much the encoders took
+        (100.0, 30.0, 1, 100.0),
+        (90.0, 60.0, 2, 100.0),  # never beyond the trial's end
+    ],
+)
+def test_nets_of_one_fold_leave_the_others_their_time(
+    share: float, once: float, folds_left: int, expected: float, tmp_path: Path
+) -> None:
+    dataset = mixed_dataset(rows=30)
+    fold = make_split(dataset, num_folds=2, seed=0)[0]
+    bench = Bench(
+        dataset, fold, Store(tmp_path), 0, Deadline.after(100), Deadline.after(share), 1, folds_left=folds_left
+    )
+    bench.once_seconds = once
+    assert bench._stop_by().seconds_left() == pytest.approx(expected, abs=0.5)

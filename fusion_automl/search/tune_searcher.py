@@ -114,7 +114,9 @@ class JointSearch(Searcher):
         self._waits = False
         if error and attempt.deadline is None:
             self._failed_starts += 1
-            self._proposer.tell(attempt.proposal.candidate.key, None)
+            key = attempt.proposal.candidate.key
+            if not self._proposer.retry(key, machine_lost=True):
+                self._proposer.tell(key, None)
             return
         self._failed_starts = 0
         result = result or {}

@@ -22,14 +22,15 @@ from fusion_automl.serve.served import Served
 
 Json = dict[str, Any]
 
+# All that is taken, not only what should be sent: a client may have its rows from a CSV file, where all is text.
 CELL: dict[Kind, Json] = {
-    "numeric": {"type": ["number", "null"]},
-    "boolean": {"type": ["boolean", "null"]},
+    "numeric": {"type": ["number", "boolean", "string", "null"]},
+    "boolean": {"type": ["boolean", "number", "string", "null"]},
     "category": {"type": ["string", "number", "boolean", "null"]},
     "datetime": {"type": ["string", "null"]},
-    "text": {"type": ["string", "null"]},
+    "text": {"type": ["string", "number", "boolean", "array", "null"]},
     "image": {"type": ["string", "null"], "contentEncoding": "base64"},
-    "series": {"type": ["array", "null"], "items": {"type": ["number", "null"]}},
+    "series": {"type": ["array", "null"], "items": {"type": ["number", "boolean", "null"]}},
 }
 _FIELD_ERROR: Json = {
     "type": "object",

@@ -52,14 +52,11 @@ class Outcome:
     score: float
     predictions: list[float]
 
-    def same_as(self, other: Outcome) -> bool:
-        numbers = (
-            (self.scores, self.weights, {"score": self.score}),
-            (other.scores, other.weights, {"score": other.score}),
-        )
-        return all(mine == pytest.approx(others, rel=1e-9) for mine, others in zip(*numbers, strict=True)) and bool(
-            np.allclose(self.predictions, other.predictions)
-        )
+    def must_be(self, other: Outcome) -> None:
+        assert self.scores == pytest.approx(other.scores, rel=1e-9)
+        assert self.weights == pytest.approx(other.weights, rel=1e-9)
+        assert self.score == pytest.approx(other.score, rel=1e-9)
+        assert self.predictions == pytest.approx(other.predictions, rel=1e-5, abs=1e-8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def test_a_killed_process_and_a_lost_machine(
     kill(killed)
     when(lambda: len(set(actors_of(str(tmp_path), ACTORS)) - {killed}) == 2 and len(finished(run)) >= 3, process)
     machines.lose(other)
-    assert search.outcome(process, run).same_as(undisturbed)
+    search.outcome(process, run).must_be(undisturbed)
 
 
 def test_a_killed_driver_goes_on_elsewhere_from_its_folder_alone(
@@ -47,7 +47,7 @@ def test_a_killed_driver_goes_on_elsewhere_from_its_folder_alone(
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(run, elsewhere)
     shutil.rmtree(run)
-    assert search.outcome(search.start(elsewhere, "--resume"), elsewhere).same_as(undisturbed)
+    search.outcome(search.start(elsewhere, "--resume"), elsewhere).must_be(undisturbed)
     assert {key: at for key, at in finished(elsewhere).items() if key in before} == before  # none was done again
 
 
@@ -76,7 +76,7 @@ def test_a_full_disk_is_told_and_room_is_all_it_needs(
     assert process.returncode == 2
     assert f"{run}: a disk is full" in search.said(run) and "Traceback" not in search.said(run)
     (small_disk / "others").unlink()
-    assert search.outcome(search.start(run, "--resume", "--engine", engine), run).same_as(undisturbed)
+    search.outcome(search.start(run, "--resume", "--engine", engine), run).must_be(undisturbed)
     assert {key: at for key, at in finished(run).items() if key in before} == before
 
 
@@ -94,7 +94,7 @@ def test_a_bucket_that_is_slow_and_fails_now_and_then(
         out = "s3://fusion/runs/faults"
         found = searching.outcome(searching.start(out), out)
     assert proxy.num_failures == 0
-    assert found.same_as(undisturbed)
+    found.must_be(undisturbed)
     kept = [path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     kept += [s3.client.get_object(Bucket=s3.bucket, Key=name)["Body"].read() for name in objects(s3, "runs/faults/")]
     assert len(kept) > 100

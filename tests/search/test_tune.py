@@ -29,6 +29,7 @@ from fusion_automl.search.plan import Plan
 from fusion_automl.search.problem import SETTINGS, write_problem
 from fusion_automl.search.propose import BASELINE
 from fusion_automl.search.read import read_space
+from fusion_automl.search.tune_searcher import MAX_FAILED_STARTS, JointSearch
 from tests.contracts.rows import mixed_dataset
 
 NUM_FOLDS = 2
@@ -72,6 +73,15 @@ classical = "kernel_svm"
 [[portfolio]]""",
 )
 """With one kernel machine, in front, that libsvm fits for hours: it must separate what it cannot."""
+TWICE_ENDLESS = ENDLESS.replace("C = 1e8", "C = {choice = [1e8, 1e9]}").replace(
+    'classical = "kernel_svm"',
+    """classical = {name = "kernel_svm", C = 1e8}
+
+[[portfolio]]
+fusion = "concat"
+encoders.tabular = "onehot"
+classical = {name = "kernel_svm", C = 1e9}""",
+)
 
 
 @dataclass
@@ -150,21 +160,32 @@ def test_two_at_a_time_survive_processes_that_are_killed(tmp_path: Path, monkeyp
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         killed.extend(pids)
-        diary.at = 6  # when both run again
+        diary.at = 5  # when both run again
 
-    diary = Diary(at=4, action=kill_all)
-    tune.search(replace(plan(tmp_path, ENDLESS, rows=1500, noise=True), threads=2, max_trials=6), diary)
+    diary = Diary(at=3, action=kill_all)  # the baseline is over, and both endless ones run
+    tune.search(replace(plan(tmp_path, TWICE_ENDLESS, rows=1500, noise=True), threads=2, max_trials=6), diary)
 
     assert len(killed) == 4
     found = Ledger(tmp_path).trials()
     assert len(found) == len({trial.candidate for trial in found}) == 6 + (BASELINE in {t.candidate for t in found})
     failed = [trial for trial in found if trial.report.status == "failed"]
     assert len(failed) == 2
-    assert any(trial.candidate.all_classical() == ("kernel_svm",) for trial in failed)
+    assert all(trial.candidate.all_classical() == ("kernel_svm",) for trial in failed)
     assert all("its process died twice" in trial.report.reason for trial in failed)
     starts = {trial.report.key: 1 + (trial.report.status == "failed") for trial in found}
     assert Counter(diary.started_keys) == starts
     assert sum(trial.report.status == "done" for trial in found) >= 3
+
+
+def test_a_candidate_whose_process_could_not_start_is_asked_for_again_in_its_turn(tmp_path: Path) -> None:
+    search = JointSearch(plan(tmp_path), Diary())
+    first = search.suggest("0")
+    search.on_trial_complete("0", error=True)
+    for number in range(1, MAX_FAILED_STARTS):
+        assert search.suggest(str(number)) == first
+        assert not search.cannot_start
+        search.on_trial_complete(str(number), error=True)
+    assert search.cannot_start
 
 
 def test_the_deadline_is_kept_when_a_fit_cannot_be_interrupted(tmp_path: Path) -> None:

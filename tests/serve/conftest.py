@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,8 @@ CANDIDATES = (
 )
 REGRESSION = (Candidate(fusion=Spec.of("concat"), encoders=(Spec.of("onehot"),), classical=Spec.of("ridge")),)
 
+Listen = Callable[[str], pytest.LogCaptureFixture]
+
 
 def make_run(run: Path, kind: TaskKind, candidates: tuple[Candidate, ...]) -> Path:
     """A run folder with an artifact, as `fit` leaves it, without a search."""
@@ -52,6 +56,21 @@ def make_run(run: Path, kind: TaskKind, candidates: tuple[Candidate, ...]) -> Pa
         runner.ledger, problem, deadline=deadline, budget=60, started=started, test=None, notes=[], interrupted=False
     )
     return run
+
+
+@pytest.fixture
+def listen(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Listen:
+    """Has what a logger says in `caplog`, and there alone. Other tests run whole commands in this process, and libraries that
+    these bring change what is logged where, or silence the loggers that they find."""
+
+    def to(name: str) -> pytest.LogCaptureFixture:
+        logger = logging.getLogger(name)
+        for setting, value in (("disabled", False), ("handlers", [caplog.handler]), ("propagate", False)):
+            monkeypatch.setattr(logger, setting, value)
+        caplog.set_level(logging.INFO, logger=name)
+        return caplog
+
+    return to
 
 
 @pytest.fixture(scope="session")

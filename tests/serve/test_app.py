@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from fusion_automl.serve.auth import Tokens, digest
 from fusion_automl.serve.model import Model, open_model
 from fusion_automl.serve.rows import MAX_BODY_BYTES, MAX_ROWS
 from tests.contracts.rows import SCHEMA, mixed_dataset
-from tests.serve.conftest import serving
+from tests.serve.conftest import Listen, serving
 
 TOKEN = "sesame"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -309,14 +308,8 @@ def test_health_needs_no_token(model: Model) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_a_fault_of_ours_tells_nothing_but_where_to_look(
-    model: Model, row: Row, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Other tests run whole commands in this process, and Ray and the command change what is logged where.
-    logger = logging.getLogger("fusion_automl.serve.app")
-    monkeypatch.setattr(logger, "disabled", False)
-    monkeypatch.setattr(logger, "handlers", [caplog.handler])
-    caplog.set_level(logging.ERROR, logger=logger.name)
+def test_a_fault_of_ours_tells_nothing_but_where_to_look(model: Model, row: Row, listen: Listen) -> None:
+    said = listen("fusion_automl.serve.app")
     parts = dict(model.artifact.parts)
     app = make_app(
         serving(shirts=replace(model, artifact=replace(model.artifact, parts=parts))), Tokens([digest(TOKEN)])
@@ -325,7 +318,7 @@ def test_a_fault_of_ours_tells_nothing_but_where_to_look(
     answer = TestClient(app, headers=HEADERS).post("/v1/predict", json={"rows": [row]})
     assert answer.status_code == 500
     assert answer.json().keys() == {"detail", "request_id"} and "KeyError" not in answer.text
-    assert answer.json()["request_id"] in caplog.text and "KeyError" in caplog.text
+    assert answer.json()["request_id"] in said.text and "KeyError" in said.text
 
 
 def test_a_model_that_cannot_predict_its_example_does_not_start(model: Model) -> None:

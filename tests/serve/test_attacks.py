@@ -13,7 +13,6 @@ import base64
 import gzip
 import io
 import json
-import logging
 import re
 import socket
 import struct
@@ -34,7 +33,7 @@ from fusion_automl.serve.auth import Tokens, digest
 from fusion_automl.serve.limits import Limits
 from fusion_automl.serve.model import Model
 from tests.contracts.rows import SCHEMA
-from tests.serve.conftest import serving
+from tests.serve.conftest import Listen, serving
 from tests.serve.listening import listening
 
 TOKEN = "Sesame"
@@ -200,15 +199,12 @@ INJECTED = [
 
 @pytest.mark.parametrize("value", INJECTED, ids=range(len(INJECTED)))
 def test_no_header_or_path_gets_into_an_answer_s_head_or_a_line_of_the_log(
-    app: FastAPI, value: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, value: bytes, listen: Listen
 ) -> None:
-    logger = logging.getLogger("fusion_automl.serve.trace")
-    for name, setting in (("disabled", False), ("handlers", [caplog.handler]), ("propagate", False)):
-        monkeypatch.setattr(logger, name, setting)
-    caplog.set_level(logging.INFO, logger=logger.name)
+    said = listen("fusion_automl.serve.trace")
     _, headers, _ = raw(app, "/v1/" + value.decode("latin-1"), {**HEADERS, "X-Request-ID": value.decode("latin-1")})
     assert re.fullmatch("[0-9a-f]{32}", headers["x-request-id"]) and "set-cookie" not in headers
-    (line,) = (record.getMessage() for record in caplog.records)
+    (line,) = (record.getMessage() for record in said.records)
     assert "\n" not in line and json.loads(line)["path"] == "other" and "forged" not in line
 
 

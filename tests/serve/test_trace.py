@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 
 import pytest
@@ -15,7 +14,7 @@ from fusion_automl.serve.app import make_app
 from fusion_automl.serve.auth import Tokens, digest
 from fusion_automl.serve.model import Model
 from tests.contracts.rows import SCHEMA, mixed_dataset
-from tests.serve.conftest import serving
+from tests.serve.conftest import Listen, serving
 
 HEADERS = {"Authorization": "Bearer sesame"}
 
@@ -32,18 +31,12 @@ def test_each_answer_carries_an_id(client: TestClient, given: str, kept: bool) -
         assert (answered == given) if kept else re.fullmatch("[0-9a-f]{32}", answered)
 
 
-def test_the_log_has_a_line_of_json_a_request(
-    client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logger = logging.getLogger("fusion_automl.serve.trace")
-    monkeypatch.setattr(logger, "disabled", False)
-    monkeypatch.setattr(logger, "handlers", [caplog.handler])
-    monkeypatch.setattr(logger, "propagate", False)
-    caplog.set_level(logging.INFO, logger=logger.name)
+def test_the_log_has_a_line_of_json_a_request(client: TestClient, listen: Listen) -> None:
+    said = listen("fusion_automl.serve.trace")
     client.get("/healthz")  # every few seconds, by each proxy: not a line each
     client.get("/v1/model", headers={"X-Request-ID": "friend"})
     client.get("/secret", headers={"X-Request-ID": "thief", "Authorization": "Bearer wrong"})
-    first, second = (json.loads(record.getMessage()) for record in caplog.records)
+    first, second = (json.loads(record.getMessage()) for record in said.records)
     assert (first["request_id"], first["method"], first["path"], first["status"]) == ("friend", "GET", "/v1/model", 200)
     assert first["ms"] > 0
     assert (second["request_id"], second["path"], second["status"]) == ("thief", "other", 401)

@@ -28,7 +28,7 @@ from fusion_automl.serve.rows import Images, NoImage, Refused, addresses, read_r
 from fusion_automl.serve.uris import ImageSource, is_public, read_address, read_prefixes
 from tests.conftest import S3
 from tests.contracts.rows import SCHEMA, mixed_dataset
-from tests.serve.conftest import serving
+from tests.serve.conftest import Listen, serving
 
 FRAME = mixed_dataset(rows=2, seed=1).frame
 PHOTO: bytes = FRAME["photo"][0]
@@ -192,11 +192,12 @@ def test_the_service_gets_images_for_rows_and_forms(port: int, asked: list[str],
 
 
 def test_an_allowed_name_that_leads_to_this_machine_or_a_private_one_is_not_followed(
-    port: int, asked: list[str], caplog: pytest.LogCaptureFixture
+    port: int, asked: list[str], listen: Listen
 ) -> None:
+    said = listen(uris.__name__)
     place = f"https://localhost:{port}/shop/"
     assert reason([place], f"{place}a.png") == "the image could not be fetched"
-    assert "which is not public" in caplog.text and not asked
+    assert "which is not public" in said.text and not asked
 
 
 def test_the_connection_goes_to_the_address_that_was_looked_at(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,20 @@ from fusion_automl.task import Label
 Floats = npt.NDArray[np.float64]
 
 
+class Elsewhere(Protocol):
+    """Another process that runs those parts of an artifact which the artifact itself does not hold."""
+
+    def start(self, frame: pd.DataFrame) -> Callable[[], Mapping[Ref, Any]]:
+        """Begins with the rows of a conformed frame; what it returns waits for what the parts here need of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """An ensemble ready to predict; needs neither Ray nor the data it was trained on."""
 
     manifest: Manifest
     parts: Mapping[str, Part]
+    elsewhere: Elsewhere | None = None
 
     def predict(self, data: Any) -> npt.NDArray[Any]:
         """Labels or values `(rows,)` for anything that `fit` accepts as data. Raises DataError for rows that do not fit."""
@@ -104,12 +112,8 @@ class Artifact:
         if not len(frame):
             num_outputs = self.manifest.task.num_outputs
             return [np.zeros((len(member.outputs), 0, num_outputs)) for member in self.manifest.members]
-        outputs: dict[Ref, Any] = {}
-        with remember_images(), remember_texts(), remember_frame():
-            for key in self.manifest.nodes:
-                part = self.parts[key]
-                made = part.apply([outputs[ref] for ref in part.node.inputs], frame)
-                outputs.update({Ref(key, name): output for name, output in made.items()})
+        wait = self.elsewhere.start(frame) if self.elsewhere else dict
+        outputs = run_parts(self.manifest.nodes, self.parts, frame, wait=wait)
         return [np.stack([outputs[ref] for ref in member.outputs]) for member in self.manifest.members]
 
     def _weighted(self, outputs: Sequence[Floats]) -> Floats:
@@ -122,3 +126,23 @@ class Artifact:
         weights = np.array([[member.weight] for member in self.manifest.members])
         by_fold = zip(*(folds[:, :, 0] for folds in outputs), strict=False)  # a member may have more folds than others
         return np.asarray(np.mean([spread(weights, np.stack(fold)) for fold in by_fold], axis=0))
+
+
+def run_parts(
+    nodes: Iterable[str],
+    parts: Mapping[str, Part],
+    frame: pd.DataFrame,
+    *,
+    wait: Callable[[], Mapping[Ref, Any]] = dict,
+) -> dict[Ref, Any]:
+    """All outputs of those of `nodes` that `parts` holds, on a conformed frame; nodes stand after those that they need. `wait`
+    gives the outputs of the other ones and is called when the first of them is needed."""
+    outputs: dict[Ref, Any] = {}
+    waiting = True
+    with remember_images(), remember_texts(), remember_frame():
+        for part in (parts[key] for key in nodes if key in parts):
+            if waiting and any(ref not in outputs for ref in part.node.inputs):
+                outputs, waiting = {**outputs, **wait()}, False
+            made = part.apply([outputs[ref] for ref in part.node.inputs], frame)
+            outputs.update({Ref(part.node.key, name): output for name, output in made.items()})
+    return {**outputs, **wait()} if waiting else outputs

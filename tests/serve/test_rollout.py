@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -24,10 +24,9 @@ from fusion_automl.errors import UserError
 from fusion_automl.serve.model import open_model
 from fusion_automl.serve.plan import NAME, Plan, Setup
 from fusion_automl.serve.rollout import IMPORT_PATH, Service
-from tests.head import Head, free_ports
+from tests.head import Head
 from tests.serve.conftest import next_version, tampered
-
-SECRET = "clients-sesame"
+from tests.serve.deployed import SECRET, application, client, dashboard, deployed
 
 
 class Done(NamedTuple):
@@ -61,21 +60,10 @@ class Deployed:
         return Done(code, out.getvalue(), err.getvalue())
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {SECRET}"}, timeout=30)
-
-    def dashboard(self, method: str, **options: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.head.token}"}
-        address = f"{self.head.address}/api/serve/applications/"
-        ends = time.monotonic() + 60
-        while True:
-            try:
-                return httpx.request(method, address, headers=headers, timeout=60, **options).raise_for_status()
-            except httpx.TransportError:  # the part of the dashboard that speaks for Serve comes up last
-                assert time.monotonic() < ends
-                time.sleep(0.5)
+        return client(self.url)
 
     def plan(self) -> Plan:
-        return Service.of(self.dashboard("GET").json(), model="shirts").setup.plan("shirts")
+        return Service.of(dashboard(self.head, "GET").json(), model="shirts").setup.plan("shirts")
 
 
 @pytest.fixture(scope="module")
@@ -90,32 +78,10 @@ def service(
         "tampered": str(tampered(run_folder, folder / "tampered")),
         "nowhere": str(folder / "nowhere"),
     }
-    (port,) = free_ports(1)
     setup = Setup((Plan("shirts", paths["1"]), Plan("prices", paths["3"])))
-    config = {
-        "proxy_location": "HeadOnly",
-        "http_options": {"host": "127.0.0.1", "port": port, "request_timeout_s": 30},
-        "applications": [
-            {
-                "name": "shop",
-                "route_prefix": "/",
-                "import_path": IMPORT_PATH,
-                "args": {"cpus": "1"},
-                "runtime_env": {"env_vars": {"FUSION_AUTOML_TOKEN": SECRET}},
-                "deployments": [{"name": NAME, "num_replicas": 2, "user_config": setup.to_json()}],
-            }
-        ],
-    }
-    found = Deployed(head, f"http://127.0.0.1:{port}", paths)
-    found.dashboard("PUT", json=config)
-    try:
-        ends = time.monotonic() + 120
-        while (app := found.dashboard("GET").json()["applications"]["shop"])["status"] != "RUNNING":
-            assert app["status"] == "DEPLOYING" and time.monotonic() < ends, app
-            time.sleep(0.2)
-        yield found
-    finally:
-        found.dashboard("DELETE")
+    deployments = [{"name": NAME, "num_replicas": 2, "user_config": setup.to_json()}]
+    with deployed(head, args={"cpus": "1"}, deployments=deployments) as url:
+        yield Deployed(head, url, paths)
 
 
 @dataclass(slots=True)
@@ -217,7 +183,7 @@ def test_mistakes_are_one_sentence(service: Deployed) -> None:
 
 
 def test_clients_tokens_are_not_in_what_serve_keeps_of_the_models(service: Deployed) -> None:
-    deployment = service.dashboard("GET").json()["applications"]["shop"]["deployments"][NAME]
+    deployment = application(service.head)["deployments"][NAME]
     assert SECRET not in json.dumps(deployment["deployment_config"]["user_config"])
 
 

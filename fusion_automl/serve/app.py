@@ -12,6 +12,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.background import BackgroundTask
 
@@ -90,7 +91,8 @@ def make_app(models: Models, tokens: Tokens, *, images: Iterable[str] = ()) -> F
     async def metrics() -> Response:
         return Response(generate_latest(models.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    app = FastAPI(redoc_url=None, exception_handlers={Refused: _refusal})
+    # The page at /docs has its scripts from here: one to which a token is given must load nothing from elsewhere.
+    app = FastAPIOffline(redoc_url=None, static_url="/docs/static", exception_handlers={Refused: _refusal})
     app.state.models = models
     # Their documentation is each model's own, made by `openapi`.
     for path, endpoint, method in (
@@ -101,10 +103,11 @@ def make_app(models: Models, tokens: Tokens, *, images: Iterable[str] = ()) -> F
     ):
         for prefix in ("/v1", "/v1/models/{model}"):
             app.add_api_route(prefix + path, endpoint, methods=[method], include_in_schema=False)
-    app.add_api_route("/v1/models", all_models, summary="The models of the service")
-    app.add_api_route("/metrics", metrics, summary="Figures of this replica for Prometheus", response_class=Response)
-    app.add_api_route("/healthz", health, summary="Whether the service is up; needs no token")
-    app.add_api_route("/readyz", health, summary="Whether the model is loaded and warm; needs no token")
+    add = functools.partial(app.add_api_route, tags=["service"])
+    add("/v1/models", all_models, summary="The models of the service")
+    add("/metrics", metrics, summary="Figures of this replica for Prometheus", response_class=Response)
+    add("/healthz", health, summary="Whether the service is up; needs no token")
+    add("/readyz", health, summary="Whether the model is loaded and warm; needs no token")
     app.openapi = lambda: openapi.document(app, models)  # type: ignore[method-assign]  # FastAPI's own way
     paths = [route.path for route in app.routes if isinstance(route, APIRoute)]
     app.add_middleware(Limits)  # behind the door: nobody without a token takes up room

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -22,6 +23,9 @@ FILE_VARIABLE = "FUSION_AUTOML_TOKENS"
 """Names a file of tokens' digests, which each replica reads as it is now."""
 OPEN_PATHS = ("/healthz", "/readyz")
 """What a load balancer may ask without a token."""
+PAGES = ("/docs", "/docs/static", "/openapi.json")
+"""What a browser opens, with all below it. It cannot send a bearer token, but asks for a name and a password."""
+BROWSER_CHALLENGE = 'Basic realm="any name, and as the password a token", charset="UTF-8"'
 REFUSAL = "Send the header 'Authorization: Bearer TOKEN' with a token that the service knows."
 NAME = re.compile(r"[\w.-]{1,64}")
 
@@ -129,20 +133,37 @@ def tokens_from(environment: Mapping[str, str]) -> Tokens:
 
 
 class TokenDoor:
-    """ASGI middleware that lets a request without a token go no further than `OPEN_PATHS`; its body is never read."""
+    """ASGI middleware that lets a request without a token go no further than `OPEN_PATHS`; its body is never read.
+
+    `PAGES` take a token as the password of any name as well. Nothing else does: what a browser sends by itself, pages of
+    others could have it send.
+    """
 
     def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
         self.app = app
         self.tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or self._is_open(scope):
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-        elif self.tokens.allow(Headers(scope=scope).get("authorization")):
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        authorization = Headers(scope=scope).get("authorization")
+        is_page = scope.get("method") == "GET" and (path in PAGES or path.startswith(f"{PAGES[1]}/"))
+        if path in OPEN_PATHS or self.tokens.allow(_as_bearer(authorization) if is_page else authorization):
             await self.app(scope, receive, send)
         else:
-            refusal = JSONResponse({"detail": REFUSAL}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+            challenge = BROWSER_CHALLENGE if is_page else "Bearer"
+            refusal = JSONResponse({"detail": REFUSAL}, status_code=401, headers={"WWW-Authenticate": challenge})
             await refusal(scope, receive, send)
 
-    def _is_open(self, scope: Scope) -> bool:
-        return scope["path"].removeprefix(scope.get("root_path", "")) in OPEN_PATHS
+
+def _as_bearer(authorization: str | None) -> str | None:
+    """The header with the password of a browser's user in place of his name and it."""
+    scheme, _, value = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return authorization
+    try:
+        return f"Bearer {base64.b64decode(value, validate=True).decode().partition(':')[2]}"
+    except ValueError:
+        return None

@@ -52,12 +52,13 @@ def document(app: FastAPI, models: Models) -> Json:
         description="\n\n".join(map(_described, shown)),
         routes=app.routes,
     )
-    paths = found["paths"]
+    paths: Json = {}
     for served in shown:
         if served.model.name == models.names[0]:
             paths |= operations(served, "/v1")
     for served in shown:
         paths |= operations(served, f"/v1/models/{quote(served.model.name)}")
+    found["paths"] = paths | found["paths"]
     found.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     complete(found)
     return found
@@ -72,7 +73,7 @@ def operations(served: Served, prefix: str) -> Json:
     """What one model answers, by path."""
     name = served.model.name
     plain = {200: {"description": "An object."}}
-    return {
+    found: Json = {
         f"{prefix}/predict": {
             "post": {
                 "summary": f"Predict rows with {name}",
@@ -92,6 +93,10 @@ def operations(served: Served, prefix: str) -> Json:
         f"{prefix}/schema": {"get": {"summary": f"The columns of a row of {name}", "responses": _by_status(plain)}},
         f"{prefix}/model": {"get": {"summary": f"What {name} is worth and made of", "responses": _by_status(plain)}},
     }
+    for each in found.values():
+        for operation in each.values():
+            operation["tags"] = [name]
+    return found
 
 
 def complete(document: Json) -> None:

@@ -244,4 +244,5 @@ def _greeting(service: Service, setup: Setup, *, made: bool, in_clear: bool) -> 
         lines.append("Tokens travel in the clear: give --tls-cert and --tls-key, or put a proxy with TLS before it.")
     token = service.token if made else "$FUSION_AUTOML_TOKEN" if service.token else "TOKEN"
     lines.append(f'Try: curl -H "Authorization: Bearer {token}" {service.url}/v1/schema')
+    lines.append(f"What else it answers: {service.url}/docs in a browser, with any name and the token as the password.")
     return "\n".join(lines)

@@ -47,12 +47,13 @@ def decode_images(
 
 
 @contextmanager
-def remember_images() -> Iterator[None]:
-    """Inside, an encoded image that is asked for again at the same size is not unpacked again.
+def remember_images(max_bytes: int = MAX_REMEMBERED_BYTES) -> Iterator[None]:
+    """Inside, an encoded image that is asked for again at the same size is not unpacked again, but for those whose pixels
+    `max_bytes` have no room for.
 
     Several encoders and nets, each in several folds, look at the same images: unpacking was a tenth of a search.
     """
-    token = _remembered.set(_Memory())
+    token = _remembered.set(_Memory(max_bytes))
     try:
         yield
     finally:
@@ -62,9 +63,9 @@ def remember_images() -> Iterator[None]:
 class _Memory:
     """Decoded images by their encoded bytes, until it is full."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.pixels: dict[tuple[bytes, int, int], npt.NDArray[np.uint8]] = {}
-        self.bytes_left = MAX_REMEMBERED_BYTES
+        self.bytes_left = max_bytes
 
 
 def _recall(cell: bytes | str, *, size: int, channels: int) -> npt.NDArray[np.uint8]:

@@ -152,7 +152,9 @@ class Store:
             return
         try:
             with FileLock(mirror.folder / "shards.lock", timeout=max(0.0, min(deadline.seconds_left(), 1e6))):
-                mirror.pull(f"{shards.folder.parent.name}/{shards.folder.name}")
+                name = f"{shards.folder.parent.name}/{shards.folder.name}"
+                if not mirror.pull(name):
+                    raise BucketError(f"{mirror.uri}: has no {name}, which nets learn from.")
         except Timeout:
             raise OutOfTime("another process was still fetching the shards of rows") from None
 

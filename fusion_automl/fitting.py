@@ -116,7 +116,8 @@ def fit(
 
     `data` and `test` are a path or URI, or a frame in memory. `budget` is seconds, or text such as "10m" (the default),
     counted from `started` on the monotonic clock or from the call. `schema` overrides inferred column kinds. Of more rows than
-    `max_rows`, or than memory holds where it is not given, a random sample is used, and a note says so. With `resume` the run
+    `max_rows`, or than memory holds where it is not given, a random sample is used, and a note says so; where memory was the
+    bound, nets learn from shards of the other rows as well. With `resume` the run
     in `out` goes on with its own settings and the budget it has left; a `budget`, `preset` or limit given then replaces the
     old one.
 

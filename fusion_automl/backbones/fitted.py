@@ -22,7 +22,7 @@ from fusion_automl.backbones.job import Arrays as Arrays
 from fusion_automl.backbones.job import Job, train_job
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.data.dataset import Dataset
-from fusion_automl.data.images import remember_images
+from fusion_automl.data.images import unremembered_images
 from fusion_automl.data.shards import Shards
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import OutOfTime
@@ -199,7 +199,7 @@ def fresh_rows(
     if number < 0:
         return None
     frame, y = shards.read(number, limit=limit, seed=epoch)
-    with remember_images(max_bytes=0):  # they would take the room of rows that come again sooner
+    with unremembered_images():
         return reader.read(frame), outputs.targets(y)
 
 

@@ -47,13 +47,22 @@ def decode_images(
 
 
 @contextmanager
-def remember_images(max_bytes: int = MAX_REMEMBERED_BYTES) -> Iterator[None]:
-    """Inside, an encoded image that is asked for again at the same size is not unpacked again, but for those whose pixels
-    `max_bytes` have no room for.
+def remember_images() -> Iterator[None]:
+    """Inside, an encoded image that is asked for again at the same size is not unpacked again.
 
     Several encoders and nets, each in several folds, look at the same images: unpacking was a tenth of a search.
     """
-    token = _remembered.set(_Memory(max_bytes))
+    token = _remembered.set(_Memory())
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
+@contextmanager
+def unremembered_images() -> Iterator[None]:
+    """Inside, images take no room in memory from those that come again sooner."""
+    token = _remembered.set(None)
     try:
         yield
     finally:
@@ -63,9 +72,9 @@ def remember_images(max_bytes: int = MAX_REMEMBERED_BYTES) -> Iterator[None]:
 class _Memory:
     """Decoded images by their encoded bytes, until it is full."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self) -> None:
         self.pixels: dict[tuple[bytes, int, int], npt.NDArray[np.uint8]] = {}
-        self.bytes_left = max_bytes
+        self.bytes_left = MAX_REMEMBERED_BYTES
 
 
 def _recall(cell: bytes | str, *, size: int, channels: int) -> npt.NDArray[np.uint8]:

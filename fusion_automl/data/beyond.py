@@ -40,10 +40,8 @@ def with_shards(
 ) -> tuple[Dataset, str]:
     """The sample `dataset` with rows beyond it as `write_shards` puts them by, where that may be; and a note on it."""
     if dataset.groups is not None or dataset.times is not None:
-        return (
-            dataset,
-            "Nets learn from the sample alone, too: other rows may be of groups or times that it is judged by.",
-        )
+        note = "Nets learn from the sample alone, too: other rows may be of groups or times that it is judged by."
+        return dataset, note
     shards = write_shards(left_out, dataset, folder, seconds=seconds, max_bytes=max_bytes)
     if shards is None:
         return dataset, (

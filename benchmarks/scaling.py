@@ -10,7 +10,8 @@ quarter; `ask ms` the median time in which a candidate is proposed. Below stands
 driver is one process, so it is full at `1000 / driver ms` trials a second.
 
 `training`: one net by one process and by two workers, a thread each. `ingest`: from a Parquet file to a run folder, with
-all rows and with a sample of 200,000; `rows/s` counts the rows that are read, and `peak MB` leaves out what the libraries take.
+all rows and with a sample of 200,000, without and with rows beyond it that are `put by` in shards for nets; `rows/s` counts the
+rows that the table has, and `peak MB` leaves out what the libraries take.
 """
 
 from __future__ import annotations
@@ -92,14 +93,14 @@ def ingest(options: argparse.Namespace) -> list[dict[str, Any]]:
         found = [case for rows in options.rows for case in measure(rows, Path(folder))]
     lines = [
         (
-            *(f"{row[name]:,}" for name in ("rows", "used")),
+            *(f"{row[name]:,}" for name in ("rows", "used", "put_by")),
             f"{row['seconds']:.1f}",
             f"{row['rows_per_second']:,.0f}",
-            *(f"{row[name]:,.0f}" for name in ("peak_mb", "libraries_mb", "file_mb")),
+            *(f"{row[name]:,.0f}" for name in ("peak_mb", "libraries_mb", "file_mb", "shards_mb")),
         )
         for row in found
     ]
-    table(("rows", "used", "seconds", "rows/s", "peak MB", "libraries MB", "file MB"), lines)
+    table(("rows", "used", "put by", "seconds", "rows/s", "peak MB", "libraries MB", "file MB", "shards MB"), lines)
     return found
 
 

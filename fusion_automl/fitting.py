@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import shutil
 import signal
 import threading
 import time as clock_time
@@ -23,9 +24,13 @@ from typing import Any, Literal
 from fusion_automl.assemble import PRESETS, Preset
 from fusion_automl.candidate import Candidate
 from fusion_automl.component import unknown
+from fusion_automl.data.beyond import with_shards
+from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.prepare import prepare, prepare_rows
 from fusion_automl.data.sample import Bound
+from fusion_automl.data.shards import SHARDS
 from fusion_automl.data.split import choose_num_folds, make_split
+from fusion_automl.data.storage import is_remote
 from fusion_automl.deadline import Deadline
 from fusion_automl.ensemble.price import Limits
 from fusion_automl.errors import BucketError, DataError, RunError, UserError
@@ -38,6 +43,7 @@ from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.memory import available_bytes
 from fusion_automl.search.plan import Listener, Plan
 from fusion_automl.search.problem import (
+    DATA,
     SETTINGS,
     pull_problem,
     push_problem,
@@ -47,7 +53,9 @@ from fusion_automl.search.problem import (
 )
 from fusion_automl.search.read import read_space
 from fusion_automl.search.room import full_disk_told
+from fusion_automl.search.space import LocalSpace
 from fusion_automl.store.bucket import patience_for
+from fusion_automl.store.disk import BUCKET_BYTES_PER_SECOND
 from fusion_automl.store.mirror import Mirror, place
 from fusion_automl.target import is_imbalanced, is_skewed
 
@@ -56,6 +64,10 @@ ENGINES: dict[str, str] = {"inline": "fusion_automl.search.inline", "ray": "fusi
 TABLE_SHARE = 1 / 8
 """Of the free memory so much for the rows as they are read: while they are prepared they take four times that, and each
 trial's process has them again, with what its models make of them."""
+SHARDS_SHARE = 0.05
+"""Of the budget, for the second pass over a table of which only a sample fits; of it a bucket takes as much again."""
+DISK_SHARE = 1 / 4
+"""Of the free disk so much for rows beyond the sample; fitted nodes need the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,8 @@ def fit(
 
     `data` and `test` are a path or URI, or a frame in memory. `budget` is seconds, or text such as "10m" (the default),
     counted from `started` on the monotonic clock or from the call. `schema` overrides inferred column kinds. Of more rows than
-    `max_rows`, or than memory holds where it is not given, a random sample is used, and a note says so. With `resume` the run
+    `max_rows`, or than memory holds where it is not given, a random sample is used, and a note says so; where memory was the
+    bound, nets learn from shards of the other rows as well. With `resume` the run
     in `out` goes on with its own settings and the budget it has left; a `budget`, `preset` or limit given then replaces the
     old one.
 
@@ -158,13 +171,7 @@ def fit(
             raise DataError(
                 f"--test: it has no column '{dataset.task.target}', the target; without it there is no score."
             )
-        local = read_space(job.settings["space"]).restrict(
-            dataset.schema,
-            dataset.task,
-            len(dataset),
-            skewed=not dataset.task.is_classification and is_skewed(dataset.y),
-            imbalanced=dataset.task.is_classification and is_imbalanced(dataset.y),
-        )
+        local = _restricted(job.settings["space"], dataset)
         preset = job.settings.get("preset") or PRESETS[0]
         clock = make_clock(job.settings["budget"])
         deadline = Deadline(started + job.seconds_left)
@@ -262,15 +269,33 @@ def _begin(
         columns = {**columns, "task_kind": "regression"}  # few whole numbers would else be taken for classes
     max_bytes = available_bytes() * TABLE_SHARE if max_rows is None else math.inf
     prepared = prepare(data, target=target, bound=Bound(max_rows, max_bytes, seed), **columns)
-    dataset = prepared.dataset
+    dataset, notes = prepared.dataset, list(prepared.notes)
     usual, why = default_metric(dataset.task, dataset.y)
+    chosen = metric_for(dataset.task, metric or usual)
+    check_metric(chosen, dataset.task, dataset.y)
     num_folds = folds or choose_num_folds(len(dataset), settings["budget"])
     split = make_split(dataset, num_folds=num_folds, seed=seed)
-    problem = Problem(dataset, split, metric_for(dataset.task, metric or usual), seed)
-    check_metric(problem.metric, dataset.task, dataset.y)
-    settings = {**settings, "notes": [*prepared.notes, *([why] if why and not metric else [])]}
+    local = _restricted(settings["space"], dataset)
+    if prepared.left_out and max_rows is None and local.trains_nets:
+        seconds, room = SHARDS_SHARE * settings["budget"], DISK_SHARE * shutil.disk_usage(run).free
+        if is_remote(where):
+            room = min(room, BUCKET_BYTES_PER_SECOND * seconds)
+        dataset, note = with_shards(dataset, prepared.left_out, run / DATA / SHARDS, seconds=seconds, max_bytes=room)
+        notes.append(note)
+    problem = Problem(dataset, split, chosen, seed)
+    settings = {**settings, "notes": [*notes, *([why] if why and not metric else [])]}
     write_problem(run, problem, settings)
     return _Job(problem, settings, settings["budget"])
+
+
+def _restricted(space: str, dataset: Dataset) -> LocalSpace:
+    return read_space(space).restrict(
+        dataset.schema,
+        dataset.task,
+        len(dataset),
+        skewed=not dataset.task.is_classification and is_skewed(dataset.y),
+        imbalanced=dataset.task.is_classification and is_imbalanced(dataset.y),
+    )
 
 
 def _take_up(

@@ -22,6 +22,8 @@ from fusion_automl.backbones.job import Arrays as Arrays
 from fusion_automl.backbones.job import Job, train_job
 from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.data.dataset import Dataset
+from fusion_automl.data.images import unremembered_images
+from fusion_automl.data.shards import Shards
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import OutOfTime
 from fusion_automl.task import Task
@@ -165,7 +167,8 @@ def fit_net(
 ) -> F:
     """Designs the net and trains it on `data` until the loss on `holdout` stops falling or the deadline passes.
 
-    Raises OutOfTime and FitError as `train` does.
+    From the second epoch on it learns from rows beyond `data` where there are any, from as many as `data` has. Raises OutOfTime
+    and FitError as `train` does.
     """
     if deadline.passed():
         raise OutOfTime("the deadline had passed before the rows were read")
@@ -182,9 +185,22 @@ def fit_net(
         design.recipe,
         seed,
         augment=design.augment,
+        feed=partial(fresh_rows, data.beyond, design.reader, outputs) if data.beyond else None,
     )
     net, training = train_job(job, deadline=deadline, threads=threads)
     return fitted_class(design.reader, shape, outputs, net, history=training.epochs, threads=threads)
+
+
+def fresh_rows(
+    shards: Shards, reader: Reader, outputs: Outputs, epoch: int, limit: int
+) -> tuple[Arrays, npt.NDArray[Any]] | None:
+    """What a net learns from in this epoch: in the first its own rows, then shard by shard, and so again; see `Feed`."""
+    number = epoch % (1 + len(shards)) - 1
+    if number < 0:
+        return None
+    frame, y = shards.read(number, limit=limit, seed=epoch)
+    with unremembered_images():
+        return reader.read(frame), outputs.targets(y)
 
 
 @contextmanager

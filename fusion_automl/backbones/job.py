@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fusion_automl.backbones.group import Group
     from fusion_automl.backbones.nets.base import Net
     from fusion_automl.backbones.progress import Checkpoints
-    from fusion_automl.backbones.train import Augment, Training
+    from fusion_automl.backbones.train import Augment, Feed, Training
 
 Arrays = tuple[npt.NDArray[Any], ...]
 
@@ -26,7 +26,8 @@ Arrays = tuple[npt.NDArray[Any], ...]
 @dataclass(frozen=True, slots=True)
 class Job:
     """`open` is given the arrays `beside`, and makes the net with random weights for as long as its context lasts. The other
-    arrays have an entry a row. All but the arrays can be sent to another process: functions stand in modules."""
+    arrays have an entry a row. All but the arrays can be sent to another process: functions stand in modules, and what `feed`
+    reads is seen by all."""
 
     open: Callable[..., AbstractContextManager[Net]]
     inputs: Arrays
@@ -38,6 +39,7 @@ class Job:
     seed: int
     augment: Augment | None = None
     beside: Arrays = ()
+    feed: Feed | None = None
 
 
 class Trainer(Protocol):
@@ -79,6 +81,7 @@ class Here:
                 augment=job.augment,
                 group=group,
                 checkpoints=checkpoints,
+                feed=job.feed,
             )
         return net, training
 

@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from fusion_automl.backbones.batches import SMALLEST_SHARE, batch_size, make_batches
 from fusion_automl.backbones.group import Alone, Group, Learner, average_now
+from fusion_automl.backbones.job import Arrays
 from fusion_automl.backbones.nets.base import (
     Inputs,
     Net,
@@ -47,6 +50,8 @@ from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.task import Task
 
 Augment = Callable[[Inputs], Inputs]
+Feed = Callable[[int, int], tuple[Arrays, npt.NDArray[Any]] | None]
+"""Other rows for the epoch of that number, so many at the most, and their targets; None for those at hand."""
 Report = Callable[[int, float, float], None]
 
 PROBE_STEPS = 10
@@ -80,6 +85,7 @@ def train(
     report: Report | None = None,
     group: Group | None = None,
     checkpoints: Checkpoints | None = None,
+    feed: Feed | None = None,
 ) -> Training:
     """Trains `net` in place and leaves it in `eval` mode with the best epoch's weights.
 
@@ -91,11 +97,14 @@ def train(
     With a `group` of several processes each calls this with the same arguments, and each returns or raises the same: batches
     and schedule are those of one process, each runs its share of the rows, and the clock is that of the first. What
     `checkpoints` kept is gone on from.
+
+    With a `feed` an epoch learns from other rows, of which one epoch's are in memory beside `inputs`.
     """
     with isolated(seed, threads), recomputing(net, on=recipe.recompute):
         device = best_device()
         net.to(device)
-        loop = _Loop(net, _place(inputs, device), targets.to(device), recipe, deadline, augment, group or Alone(), seed)
+        placed, group = (_place(inputs, device), targets.to(device)), group or Alone()
+        loop = _Loop(net, placed, recipe, deadline, augment, group, seed, feed)
         held_out, held_out_targets = _place(holdout_inputs, device), holdout_targets.to(device)
         if checkpoints and (progress := checkpoints.last()):
             loop.go_on(progress)
@@ -130,24 +139,25 @@ class _Loop:
     def __init__(
         self,
         net: Net,
-        inputs: Inputs,
-        targets: Tensor,
+        rows: tuple[Inputs, Tensor],
         recipe: Recipe,
         deadline: Deadline,
         augment: Augment | None,
         group: Group,
         seed: int,
+        feed: Feed | None,
     ) -> None:
-        self.net, self.inputs, self.targets = net, inputs, targets
+        self.net, self.at_hand, self.feed = net, rows, feed
         self.recipe, self.deadline, self.augment, self.group, self.seed = recipe, deadline, augment, group, seed
-        self.device = targets.device
-        self.lengths = net.lengths(*inputs)
+        self.inputs, self.targets = rows
+        self.device = self.targets.device
+        self.lengths = net.lengths(*self.inputs)
         self.bf16 = multiplies_bf16(self.device)
         self.learner = group.prepare(Learner(net))
         self.optimizer = make_optimizer(net, recipe)
-        size, smallest = batch_size(len(targets), recipe), SMALLEST_SHARE * group.size
-        self.make_batches = partial(make_batches, len(targets), size, smallest=smallest)
-        self.num_batches = len(self.make_batches(lengths=None))
+        size, smallest = batch_size(len(self.targets), recipe), SMALLEST_SHARE * group.size
+        self.make_batches = partial(make_batches, size=size, smallest=smallest)
+        self.num_batches = len(self.make_batches(len(self.targets), lengths=None))
         self.planned_epochs = recipe.epochs
         self.steps_done = 0
         self.learning_rate = 0.0
@@ -161,6 +171,7 @@ class _Loop:
 
     def run_epoch(self) -> float | None:
         """The mean training loss, or None when the deadline passed on the way."""
+        self._take_rows()
         self.learner.train()
         losses: list[Tensor] = []
         started = time.monotonic()
@@ -175,11 +186,23 @@ class _Loop:
                     self._foretell(self._seconds_since(started) / (len(losses) - 1), len(losses))
         return self.group.mean(float(torch.stack(losses).mean()))
 
+    def _take_rows(self) -> None:
+        """An epoch of a few rows less counts in the schedule as a whole one."""
+        self.steps_done = len(self.epochs) * self.num_batches
+        if self.feed:
+            self.inputs, self.targets = self.at_hand  # so that the last epoch's rows go before others come
+            fresh = self.feed(len(self.epochs), len(self.targets))
+            if fresh:
+                inputs, targets = fresh
+                self.inputs = _place([torch.from_numpy(values) for values in inputs], self.device)
+                self.targets = torch.from_numpy(targets).to(self.device)
+            self.lengths = self.net.lengths(*self.inputs)
+
     def _draw_batches(self) -> list[Tensor]:
         """The same on each rank; what else a rank draws in the epoch is its own, so that each hides other inputs and units."""
         if self.group.size > 1:
             torch.set_rng_state(self.group.first(torch.get_rng_state()))
-        batches = self.make_batches(lengths=self.lengths)
+        batches = self.make_batches(len(self.targets), lengths=self.lengths)
         if self.group.rank:
             sequence = np.random.SeedSequence([self.seed, self.group.rank, len(self.epochs)])
             torch.manual_seed(int(sequence.generate_state(1)[0]))

@@ -52,7 +52,10 @@ def fit(
     task: Annotated[str | None, typer.Option(help="binary, multiclass or regression; found unless given.")] = None,
     seed: Annotated[int, typer.Option(help="Same data, space and seed: same candidates and scores.")] = 0,
     max_rows: Annotated[
-        int | None, typer.Option(help="Use a random sample of so many rows; what memory holds unless given.")
+        int | None,
+        typer.Option(
+            help="Use a random sample of so many rows; what memory holds unless given, and for nets shards of the others."
+        ),
     ] = None,
     max_trials: Annotated[int | None, typer.Option(help="Stop after so many candidates.")] = None,
     preset: Annotated[

@@ -19,12 +19,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from fusion_automl.data.schema import Schema
+from fusion_automl.data.shards import Shards
+from fusion_automl.target import FittedTarget
 from fusion_automl.task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Conformed rows with their targets; `groups` and `times` steer the split and are never features."""
+    """Conformed rows with their targets; `groups` and `times` steer the split and are never features.
+
+    Where the rows are a sample of a table, `beyond` holds others of it, for what learns from some rows after the other.
+    """
 
     frame: pd.DataFrame
     schema: Schema
@@ -33,6 +38,7 @@ class Dataset:
     fingerprint: str
     groups: npt.NDArray[Any] | None = None
     times: npt.NDArray[Any] | None = None
+    beyond: Shards | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -49,3 +55,7 @@ class Dataset:
 
     def with_targets(self, y: npt.NDArray[Any]) -> Dataset:
         return replace(self, y=y)
+
+    def bent(self, target: FittedTarget) -> Dataset:
+        """With targets as a model learns them."""
+        return replace(self, y=target.forward(self.y), beyond=self.beyond and replace(self.beyond, target=target))

@@ -59,6 +59,16 @@ def remember_images() -> Iterator[None]:
         _remembered.reset(token)
 
 
+@contextmanager
+def unremembered_images() -> Iterator[None]:
+    """Inside, images take no room in memory from those that come again sooner."""
+    token = _remembered.set(None)
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
 class _Memory:
     """Decoded images by their encoded bytes, until it is full."""
 

@@ -20,7 +20,7 @@ from fusion_automl.data.fingerprint import fingerprint
 from fusion_automl.data.infer import infer_schema
 from fusion_automl.data.override import read_overrides
 from fusion_automl.data.read import read_rows, read_table
-from fusion_automl.data.sample import Bound
+from fusion_automl.data.sample import Bound, LeftOut
 from fusion_automl.data.schema import Schema
 from fusion_automl.data.target import encode_target, infer_task, missing_targets, target_column
 from fusion_automl.errors import DataError
@@ -34,10 +34,12 @@ EVERYTHING = Bound()
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A dataset ready to split; `notes` are sentences about what was decided on the way, for people."""
+    """A dataset ready to split; `notes` are sentences about what was decided on the way, for people. `left_out` says where
+    the rows are that a sample of files does not have."""
 
     dataset: Dataset
     notes: tuple[str, ...]
+    left_out: LeftOut | None = None
 
 
 def prepare(
@@ -58,7 +60,7 @@ def prepare(
     """
     chosen = read_overrides(overrides)
     kind = task_kind or chosen.task_kind
-    frame, num_rows = read_rows(source, bound, target=None if kind == "regression" else target)
+    frame, num_rows, left_out = read_rows(source, bound, target=None if kind == "regression" else target)
     notes = [] if len(frame) == num_rows else [_sampled(len(frame), num_rows, bound)]
     where = source_name(source)
     column = target_column(frame, target, where=where)
@@ -95,6 +97,7 @@ def prepare(
             times=None if time is None else _times(frame[time], time),
         ),
         tuple(notes),
+        left_out,
     )
 
 

@@ -13,16 +13,17 @@ import pyarrow as pa
 from fusion_automl.data import storage
 from fusion_automl.data.cells import BAD_CELL, picture
 from fusion_automl.data.folder import read_folder, with_resolved_paths
-from fusion_automl.data.formats import FORMATS, check_names, from_arrow
-from fusion_automl.data.sample import Bound, Sample, sample_frame
+from fusion_automl.data.formats import FORMATS, Format, check_names, from_arrow
+from fusion_automl.data.sample import Bound, LeftOut, Sample, sample_frame
 from fusion_automl.errors import DataError
 
 
 class Rows(NamedTuple):
-    """The rows that were kept of a table, and how many it has."""
+    """The rows that were kept of a table, how many it has, and where the others are; those of a table in memory are gone."""
 
     frame: pd.DataFrame
     num_rows: int
+    left_out: LeftOut | None
 
 
 def read_table(source: Any, *, where: str = "DATA", allow_empty: bool = False) -> pd.DataFrame:
@@ -50,14 +51,13 @@ def read_rows(
     else:
         frame = _from_memory(source, where)
     num_rows = max(files.num_rows, len(frame))
-    frame = frame.reset_index(drop=True)
-    frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
+    frame = _with_plain_names(frame.reset_index(drop=True))
     check_names(frame.columns.tolist(), where)
     if not len(frame.columns) and not (allow_empty and not len(frame)):
         raise DataError(f"{where}: the table is empty: it has no columns.")
     if not len(frame) and not allow_empty:
         raise DataError(f"{where}: the table has columns ({', '.join(frame.columns[:10])}) but no rows.")
-    return Rows(_with_plain_images(sample_frame(frame, bound, target)), num_rows)
+    return Rows(_with_plain_images(sample_frame(frame, bound, target)), num_rows, files.left_out)
 
 
 def _from_path(path: str, files: _Files) -> pd.DataFrame:
@@ -76,6 +76,19 @@ def read_file(path: str) -> pd.DataFrame:
     return _Files(Bound(), None).read([path])[0]
 
 
+def frame_of(rows: pa.Table, path: str) -> pd.DataFrame:
+    """Some rows of a table in a file, as they came by, as `read_rows` gives them."""
+    return _with_plain_images(_with_plain_names(_frame(rows, path)))
+
+
+def _frame(rows: pa.Table, path: str) -> pd.DataFrame:
+    return with_resolved_paths(format_of(path).frame(rows, path), path.rpartition("/")[0] or ".")
+
+
+def format_of(path: str) -> Format:
+    return FORMATS[PurePosixPath(path).suffix.lower()]
+
+
 class _Files:
     """Reads the files of one table, all of the same format, within a bound; `num_rows` is how many they have together."""
 
@@ -83,23 +96,19 @@ class _Files:
         self.bound = bound
         self.target = target
         self.num_rows = 0
+        self.left_out: LeftOut | None = None
 
     def read(self, paths: Sequence[str]) -> list[pd.DataFrame]:
         """A frame of the rows kept of each file, with relative paths of images resolved against its folder."""
-        form = FORMATS[PurePosixPath(paths[0]).suffix.lower()]
-        target = self.target
+        form, target = format_of(paths[0]), self.target
         sample = Sample(self.bound, None if target is None else lambda rows: form.labels(rows, target))
         for part, path in enumerate(paths):
             with storage.opened(path) as file:
                 for rows in form.stream(file, path):
                     sample.add(part, rows)
         sample.close()
-        self.num_rows = sample.num_seen
-        frames = (form.frame(sample.take(part), path) for part, path in enumerate(paths))
-        return [
-            with_resolved_paths(frame, path.rpartition("/")[0] or ".")
-            for frame, path in zip(frames, paths, strict=True)
-        ]
+        self.num_rows, self.left_out = sample.num_seen, sample.left_out(paths)
+        return [_frame(sample.take(part), path) for part, path in enumerate(paths)]
 
 
 def _from_memory(source: Any, where: str) -> pd.DataFrame:
@@ -125,6 +134,11 @@ def _from_memory(source: Any, where: str) -> pd.DataFrame:
         f"{where}: cannot read a table from {type(source).__name__}. Expected a path, a pandas, polars or Arrow table, "
         f"a 2-d array, a dict of columns, or a list of dicts."
     )
+
+
+def _with_plain_names(frame: pd.DataFrame) -> pd.DataFrame:
+    frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
+    return frame
 
 
 def _with_plain_images(frame: pd.DataFrame) -> pd.DataFrame:

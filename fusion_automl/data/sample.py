@@ -7,7 +7,7 @@ second pass nor the number of rows beforehand, and does not depend on how the ro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,6 +47,31 @@ class Bound:
         return np.random.default_rng([self.seed, 3])
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The rows of files that their sample does not have: those that drew `lowest` or more, and none of the numbers `kept`.
+
+    `paths` are the files in the order in which their rows drew. With the sample's they are `num_rows`; the sample's fill
+    `num_bytes`.
+    """
+
+    paths: tuple[str, ...]
+    bound: Bound
+    num_rows: int
+    num_bytes: int
+    lowest: float
+    kept: Draws
+
+    def __len__(self) -> int:
+        return self.num_rows - len(self.kept)
+
+    def dealt(self, draws: Draws, num_parts: int) -> Codes:
+        """`(rows,)`: in which of as many random parts, alike in size, each row is; -1 for rows of the sample."""
+        places = np.searchsorted(self.kept, draws).clip(max=len(self.kept) - 1)
+        parts = ((draws - self.lowest) * (num_parts / (1 - self.lowest))).astype(np.int64).clip(max=num_parts - 1)
+        return np.where((draws < self.lowest) | (self.kept[places] == draws), -1, parts)
+
+
 class _Piece(NamedTuple):
     part: int
     draws: Draws
@@ -61,6 +86,7 @@ class Sample:
 
     def __init__(self, bound: Bound, labels: Labels | None) -> None:
         self.num_seen = 0
+        self._bound = bound
         self._labels = labels
         self._rng = bound.draws()
         self._max_rows = math.inf if bound.max_rows is None else bound.max_rows
@@ -70,6 +96,7 @@ class Sample:
         self._num_bytes = 0
         self._highest = 1.0  # rows that drew more are not among the kept ones, but for small classes
         self._large: pa.Array | None = None  # labels of which enough rows drew less than that
+        self._lowest_let_go = 1.0
 
     def add(self, part: int, rows: pa.Table) -> None:
         """Looks at rows of part `part` (of a table in several files), in the order in which they lie there."""
@@ -77,6 +104,7 @@ class Sample:
         self.num_seen += len(rows)
         if self._highest < 1:
             wanted = (draws < self._highest) | self._of_small_classes(rows)
+            self._lowest_let_go = draws[~wanted].min(initial=self._lowest_let_go)
             draws, rows = draws[wanted], rows.filter(pa.array(wanted))
         self._hold(_Piece(part, draws, rows))
         if self._num_rows > SLACK * self._max_rows or self._num_bytes > SLACK * self._max_bytes:
@@ -87,6 +115,13 @@ class Sample:
         num_rows = self._num_rows_allowed()
         if num_rows < self._num_rows:
             self._keep(chosen(self._draws(), self._codes()[0], num_rows))
+
+    def left_out(self, paths: Sequence[str]) -> LeftOut | None:
+        """The other rows of the files that the parts are, once the sample is closed; None where it has all."""
+        if self._num_rows == self.num_seen:
+            return None
+        kept, lowest = np.sort(self._draws()), float(self._lowest_let_go)
+        return LeftOut(tuple(paths), self._bound, self.num_seen, self._num_bytes, lowest, kept)
 
     def take(self, part: int) -> pa.Table:
         """The rows kept of a part, in their order; they are let go here, so that a frame of them need not lie beside them."""
@@ -118,6 +153,7 @@ class Sample:
         self._keep(keep)
 
     def _keep(self, keep: Mask) -> None:
+        self._lowest_let_go = self._draws()[~keep].min(initial=self._lowest_let_go)
         pieces, self._pieces, self._num_rows, self._num_bytes = self._pieces[::-1], [], 0, 0
         while pieces:  # one by one, so that what is copied and what was there are never whole side by side
             part, draws, rows = pieces.pop()

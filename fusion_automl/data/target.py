@@ -154,6 +154,14 @@ def encode_target(column: pd.Series[Any], task: Task, *, where: str) -> npt.NDAr
     return np.array([codes[word] for word in words], dtype=np.int64)
 
 
+def learnable_targets(column: pd.Series[Any], task: Task) -> npt.NDArray[np.bool_]:
+    """`(rows,)`, true where `encode_target` has nothing to complain about."""
+    if not task.is_classification:
+        return ~np.isnan(cells.numeric(column).values)
+    known = {cells.word(label) for label in task.classes}
+    return ~missing_targets(column) & np.array([word in known for word in cells.category(column).values], dtype=bool)
+
+
 def _values(column: pd.Series[Any], task: Task, where: str) -> npt.NDArray[np.float64]:
     values = cells.numeric(column).values
     wrong = np.flatnonzero(np.isnan(values))  # a missing target was refused before: these are words and infinities

@@ -4,7 +4,8 @@ What is learned from where, so that validation rows stay unseen and nothing is f
 
     states               nothing: frozen layers, and encoders that do not learn, are the same in every fold
     encoders, reducers   the fold's train rows, never the target; a reducer that learns the target: what its head learns from
-    backbones, networks  its `fit` rows; early stopping on its `holdout` rows (both parts of train)
+    backbones, networks  its `fit` rows, and rows beyond the dataset where it is a sample (but not on stored states); early
+                         stopping on its `holdout` rows (both parts of train)
     classical            its train rows; once more on `fit` rows when a combiner has to learn how far to trust it
     combiners, metas     the members' predictions for `holdout` rows, which none of them learned from
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -100,24 +101,26 @@ class Bench:
     def train(self, spec: Spec, target: str) -> tuple[Ref, Ref]:
         """The embedding and the prediction of a backbone for all rows."""
         backbone = build(BACKBONES, spec, where="backbone")
-        node = Node("backbones", spec, self._rows_id(self.fold.fit), target=target)
         if not hasattr(backbone, "below"):
-            return self._train(node, backbone.fit)
+            return self._train(Node("backbones", spec, self._net_rows_id(), target=target), backbone.fit)
         # Layers that learn nothing run once for all folds and for every way to train those above them.
         ref = Ref(self._encode_once("states", STATES, backbone.below()), "states")
         states = self.store.read(ref, self._all_rows())
         below = Below(states[self.fold.fit], states[self.fold.holdout], self.store.state(ref.node))
-        return self._train(replace(node, inputs=(ref,)), partial(backbone.fit, below=below))
+        node = Node("backbones", spec, self._rows_id(self.fold.fit), inputs=(ref,), target=target)
+        return self._train(node, partial(backbone.fit, below=below))
 
     def network(self, spec: Spec, parts: tuple[Spec, ...], target: str) -> tuple[Ref, Ref]:
         """The same of a network that trains these backbones as one."""
-        node = Node("networks", spec, self._rows_id(self.fold.fit), target=target, parts=parts)
+        node = Node("networks", spec, self._net_rows_id(), target=target, parts=parts)
         return self._train(node, partial(build(NETWORKS, spec, where="network").fit, parts))
 
     def _train(self, node: Node, fit: Callable[..., Any]) -> tuple[Ref, Ref]:
         def make() -> Made:
             bend = fit_target(node.target, self.dataset.y[self.fold.train])
-            bent = self.dataset.with_targets(bend.forward(self.dataset.y))
+            if self.dataset.beyond and not node.inputs:
+                self.store.bring_shards(self.dataset.beyond, deadline=self.deadline)
+            bent = self.dataset.bent(bend)
             data, holdout = bent.take(self.fold.fit), bent.take(self.fold.holdout)
             started = time.perf_counter()
             fitted = fit(data, holdout, seed=self._seed(node), deadline=self._stop_by(), threads=self.threads)
@@ -277,6 +280,11 @@ class Bench:
 
     def _rows_id(self, rows: Rows) -> str:
         return rows_id(self.dataset, rows, seed=self.seed)
+
+    def _net_rows_id(self) -> str:
+        """Of the rows that a net learns from; what learns on stored states of frozen layers has those of the fold alone."""
+        rows, beyond = self._rows_id(self.fold.fit), self.dataset.beyond
+        return digest([rows, beyond.name], length=16) if beyond else rows
 
     def _seed(self, node: Node) -> int:
         """From the node's content alone, so that the order of trials does not matter."""

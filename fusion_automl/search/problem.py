@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from fusion_automl.data.files import read_dataset, write_dataset
+from fusion_automl.data.files import DATASET, read_dataset, write_dataset
 from fusion_automl.data.split import folds_from_table, split_table
 from fusion_automl.data.storage import not_found
 from fusion_automl.errors import RunError
@@ -17,6 +17,7 @@ from fusion_automl.metrics import metric_for
 from fusion_automl.store.mirror import Mirror
 
 SETTINGS = "run.json"
+DATA = "data"
 SPLIT = "split.parquet"
 
 
@@ -25,7 +26,7 @@ def write_problem(run: Path, problem: Problem, settings: dict[str, Any]) -> None
     one that had the same place before it."""
     import pyarrow.parquet
 
-    write_dataset(problem.dataset, run / "data")
+    write_dataset(problem.dataset, run / DATA)
     pyarrow.parquet.write_table(split_table(problem.folds, len(problem.dataset)), run / SPLIT)
     partial = run / f"{SETTINGS}.partial"
     metric = {"metric": problem.metric.name, "greater_is_better": problem.metric.greater_is_better}
@@ -49,7 +50,7 @@ def read_problem(run: Path) -> Problem:
     import pyarrow.parquet
 
     settings = read_settings(run)
-    dataset = read_dataset(run / "data")
+    dataset = read_dataset(run / DATA)
     folds = folds_from_table(pyarrow.parquet.read_table(run / SPLIT))
     return Problem(dataset, folds, metric_for(dataset.task, settings["metric"]), settings["seed"])
 
@@ -57,7 +58,7 @@ def read_problem(run: Path) -> Problem:
 def push_problem(mirror: Mirror) -> None:
     """Brings what `write_problem` wrote to the bucket, run.json last. Raises BucketError."""
     mirror.push_files(SPLIT)
-    mirror.push_folder("data")
+    mirror.push_folder(DATA)
     mirror.push_files(SETTINGS)
 
 
@@ -85,5 +86,5 @@ def pull_problem(mirror: Mirror) -> None:
         if not pull_settings(mirror):
             raise not_found(f"{mirror.uri}/{SETTINGS}")
         if not (mirror.folder / SPLIT).exists():
-            mirror.pull_folder("data")
+            mirror.pull_folder(DATA, only=DATASET)  # who trains a net fetches the shards beside it
             mirror.pull_file(SPLIT)

@@ -113,6 +113,11 @@ class LocalSpace:
     def has(self, section: Section, name: str) -> bool:
         return name in self.space.tables[section]
 
+    @property
+    def trains_nets(self) -> bool:
+        """Whether any net may be trained whole, not only on the states of frozen layers."""
+        return any(not hasattr(component("backbone", name), "below") for name in self.space.tables["backbone"])
+
 
 def fit_space(
     space: Space,

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from fusion_automl.data.shards import Shards
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.sequences import Sequences
 from fusion_automl.errors import BucketError, FitError, OutOfTime
@@ -142,6 +143,20 @@ class Store:
     def has(self, keys: Iterable[str]) -> bool:
         """Whether the states of all these nodes are on this machine."""
         return all((self.folder / key / "stats.json").exists() for key in keys)
+
+    def bring_shards(self, shards: Shards, *, deadline: Deadline) -> None:
+        """Has the rows beyond the run's sample on this machine; one process fetches them. Raises BucketError and OutOfTime."""
+        from filelock import FileLock, Timeout
+
+        if (mirror := self.mirror) is None:
+            return
+        try:
+            with FileLock(mirror.folder / "shards.lock", timeout=max(0.0, min(deadline.seconds_left(), 1e6))):
+                name = f"{shards.folder.parent.name}/{shards.folder.name}"
+                if not mirror.pull(name):
+                    raise BucketError(f"{mirror.uri}: has no {name}, which nets learn from.")
+        except Timeout:
+            raise OutOfTime("another process was still fetching the shards of rows") from None
 
     def facts(self, keys: Iterable[str]) -> dict[str, dict[str, str]]:
         """The descriptions of nodes, for machines that do not have them; `learn_facts` takes them there."""

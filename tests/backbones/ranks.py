@@ -15,10 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, distributed, nn
 
 from fusion_automl.backbones.group import Alone, Group, Ranks
+from fusion_automl.backbones.job import Arrays
 from fusion_automl.backbones.nets.base import Net, isolated
 from fusion_automl.backbones.progress import Progress
 from fusion_automl.backbones.recipe import Recipe
@@ -92,6 +94,15 @@ def run(
     }
 
 
+def fed(epoch: int, limit: int) -> tuple[Arrays, npt.NDArray[Any]] | None:
+    """A feed: in each epoch after the first, 199 other rows."""
+    if not epoch:
+        return None
+    assert limit == 207
+    x = np.random.default_rng(epoch).normal(size=(199, 8)).astype(np.float32)
+    return (x,), (x[:, 0] + x[:, 1] > 0).astype(np.int64)
+
+
 def main(rank: int, size: int, meeting: str, out: Path) -> None:
     parts: Group
     group: Group
@@ -105,8 +116,12 @@ def main(rank: int, size: int, meeting: str, out: Path) -> None:
         "in pieces": run(group, replace(RECIPE, rows_at_once=5, recompute=True)),
         "parts": run(parts),
         "parts, in pieces": run(parts, replace(RECIPE, rows_at_once=5, recompute=True)),
+        "fed": run(group, feed=fed),
+        "fed, in parts": run(parts, feed=fed),
         "noisy": run(group, dropout=0.2),
         "cut off": cut_off(group),
+        "fed, noisy": run(group, dropout=0.2, feed=fed),
+        "fed, cut off": cut_off(group, feed=fed),
         "parts, noisy": run(parts, dropout=0.2),
         "parts, cut off": cut_off(parts),
         "late": run(group, deadline=Deadline.after(-1.0 if rank == 0 else 1e6)),
@@ -117,15 +132,15 @@ def main(rank: int, size: int, meeting: str, out: Path) -> None:
         distributed.destroy_process_group()
 
 
-def cut_off(group: Group) -> dict[str, Any]:
+def cut_off(group: Group, **others: Any) -> dict[str, Any]:
     """Training that begins anew after its second epoch, with what was kept on files."""
     kept = Kept(cut_at=2)
     with suppress(CutOff):
-        run(group, dropout=0.2, checkpoints=kept)
+        run(group, dropout=0.2, checkpoints=kept, **others)
     assert kept.progress
     with TemporaryDirectory() as folder:
         kept.progress.save(Path(folder))
-        return run(group, dropout=0.2, checkpoints=Kept(progress=Progress.load(Path(folder))))
+        return run(group, dropout=0.2, checkpoints=Kept(progress=Progress.load(Path(folder))), **others)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.search.tune import quiet_ray
 from tests.actors import TRAIN, actors_of
-from tests.backbones.jobs import RECIPE, job
+from tests.backbones.jobs import RECIPE, fresh, job
 
 NUM_STEPS = 11
 """Of an epoch of 340 rows in batches of 32."""
@@ -57,7 +57,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_training_goes_on_where_it_was_when_a_worker_is_killed(cluster: str, tmp_path: Path) -> None:
     alone = Diary(tmp_path / "alone")
-    _, expected = Here().train(job(augment=alone), deadline=Deadline.never(), threads=1)
+    _, expected = Here().train(job(augment=alone, feed=fresh), deadline=Deadline.never(), threads=1)
     assert sum(alone.steps().values()) == 4 * NUM_STEPS
 
     diary = Diary(tmp_path / "together")
@@ -73,7 +73,8 @@ def test_training_goes_on_where_it_was_when_a_worker_is_killed(cluster: str, tmp
     killer = threading.Thread(target=kill_in_the_third_epoch, daemon=True)
     killer.start()
     trainer = RayTrainer(tmp_path / "training", Workers(2, fewest=1), checkpoint_seconds=0.0)
-    net, training = trainer.train(job(seconds=0.15, augment=diary), deadline=Deadline.after(250.0), threads=1)
+    fed = job(seconds=0.15, augment=diary, feed=fresh)
+    net, training = trainer.train(fed, deadline=Deadline.after(250.0), threads=1)
 
     killer.join()
     steps = diary.steps()

@@ -42,6 +42,15 @@ def test_two_processes_train_as_one_does(found: tuple[Found, Found, Found], how:
         np.testing.assert_allclose(together[how]["weights"][name], weights, atol=2e-2, err_msg=name)
 
 
+@pytest.mark.parametrize("how", ["fed", "fed, in parts"])
+def test_two_processes_learn_from_fresh_rows_as_one_does(found: tuple[Found, Found, Found], how: str) -> None:
+    alone, together, _ = found
+    assert alone["fed"]["losses"][0] == alone["plain"]["losses"][0]
+    assert not np.allclose(alone["fed"]["losses"][1:], alone["plain"]["losses"][1:], rtol=1e-3)
+    for values in ("losses", "holdout"):
+        np.testing.assert_allclose(together[how][values], alone["fed"][values], rtol=2e-2)
+
+
 def test_both_processes_find_the_same(found: tuple[Found, Found, Found]) -> None:
     _, first, second = found
     assert first == second
@@ -52,7 +61,7 @@ def test_each_process_drops_other_units(found: tuple[Found, Found, Found]) -> No
     assert not np.allclose(together["noisy"]["losses"], alone["noisy"]["losses"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("how", ["", "parts, "])
+@pytest.mark.parametrize("how", ["", "parts, ", "fed, "])
 @pytest.mark.parametrize("who", [0, 1])
 def test_what_was_cut_off_goes_on_as_if_it_had_not_been(found: tuple[Found, Found, Found], who: int, how: str) -> None:
     assert found[who][f"{how}cut off"] == found[who][f"{how}noisy"]

@@ -136,6 +136,57 @@ def test_every_epoch_is_reported() -> None:
     assert seen == [(index, epoch.loss, epoch.holdout_loss) for index, epoch in enumerate(training.epochs)]
 
 
+def fed(x: Tensor, y: Tensor, *, shards: int, asked: list[tuple[int, int]] | None = None) -> Any:
+    """A feed of the points in so many shards; the last has a few rows less."""
+    size = -(-len(y) // shards)
+
+    def feed(epoch: int, limit: int) -> Any:
+        if asked is not None:
+            asked.append((epoch, limit))
+        first = (epoch - 1) % shards * size
+        return ((x[first : first + size].numpy(),), y[first : first + size].numpy()) if epoch else None
+
+    return feed
+
+
+def test_an_epoch_learns_from_the_rows_that_it_is_fed() -> None:
+    asked: list[tuple[int, int]] = []
+    seen: list[float] = []
+    x, y = points(590, seed=2)
+
+    def look(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        seen.extend(batch[0][:, 0].tolist())
+        return batch
+
+    recipe = Recipe(0.05, 0.0, epochs=5, patience=20, batch_size=32)
+    _, training = run(recipe, feed=fed(x, y, shards=3, asked=asked), augment=look)
+    assert asked == [(epoch, 200) for epoch in range(5)]
+    rates = [epoch.learning_rate for epoch in training.epochs]
+    assert rates == pytest.approx([epoch.learning_rate for epoch in run(recipe)[1].epochs], rel=0.05)
+    own, all_fed = sorted(points(200)[0][:, 0].tolist()), x[:, 0].tolist()
+    assert sorted(seen[:200]) == own
+    shards = [all_fed[:197], all_fed[197:394], all_fed[394:], all_fed[:197]]
+    for start, shard in zip((200, 397, 594, 790), shards, strict=True):
+        assert sorted(seen[start : start + len(shard)]) == sorted(shard)
+    assert len(seen) == 200 + 590 + 197
+
+
+def test_rows_that_are_fed_tell_what_few_rows_cannot() -> None:
+    x, y = points(2000, seed=2)
+    few_x, few_y = points(16)
+    held_x, held_y = points(400, seed=1)
+
+    def loss(feed: Any) -> float:
+        with isolated(0, 1):
+            net = OneLayer(2)
+        settings: dict[str, Any] = {"seed": 0, "deadline": Deadline.never(), "threads": 1, "feed": feed}
+        found = train(net, (few_x,), few_y, (held_x,), held_y, BINARY, RECIPE, **settings)
+        return found.epochs[found.best_epoch].holdout_loss
+
+    alone = loss(None)
+    assert loss(fed(x, y, shards=100)) < 0.75 * alone
+
+
 def test_batches_hold_every_row_once_and_no_batch_holds_one_row() -> None:
     with isolated(0, 1):
         batches = make_batches(65, 16, lengths=None)

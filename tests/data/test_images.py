@@ -112,6 +112,14 @@ def test_inside_remember_images_an_image_is_unpacked_once_a_size(monkeypatch: py
     assert len(unpacked) == 7
 
 
+def test_images_of_rows_that_pass_by_are_not_remembered() -> None:
+    with images.remember_images():
+        with images.unremembered_images():
+            decode_images([encoded(RED)], size=4, channels=3)
+        memory = images._remembered.get()
+        assert memory is not None and not memory.pixels
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_REMEMBERED_BYTES", 4 * 4 * 3)
     with images.remember_images():

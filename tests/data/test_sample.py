@@ -103,7 +103,7 @@ def written(folder: Path, kind: str) -> str:
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "json", "feather", "parts"])
 def test_every_format_gives_the_same_sample(tmp_path: Path, kind: str) -> None:
     source = written(tmp_path, kind)
-    frame, num_rows = read_rows(source, Bound(400, seed=7), target="y")
+    frame, num_rows, _ = read_rows(source, Bound(400, seed=7), target="y")
     assert num_rows == NUM_ROWS and frame.index.tolist() == list(range(400))
     assert frame["row"].tolist() == kept(TABLE, Bound(400, seed=7))
     assert (frame["y"] == np.where(frame["row"] % 2, "odd", "even")).all()
@@ -121,7 +121,7 @@ def test_a_folder_in_a_bucket_is_sampled(s3: Any) -> None:
         content = io.BytesIO()
         pyarrow.parquet.write_table(TABLE.slice(part * 2000, 2000), content)
         s3.put(f"many/{part}.parquet", content.getvalue())
-    frame, num_rows = read_rows(f"s3://{s3.bucket}/many", Bound(400, seed=7))
+    frame, num_rows, _ = read_rows(f"s3://{s3.bucket}/many", Bound(400, seed=7))
     assert num_rows == NUM_ROWS and frame["row"].tolist() == kept(TABLE, Bound(400, seed=7))
 
 
@@ -129,7 +129,7 @@ def test_a_row_that_is_longer_than_a_block_of_csv_is_read(tmp_path: Path) -> Non
     path = tmp_path / "long.csv"
     lines = [f"{row},{'x' * (3_000_000 if row == 300_000 else 2)}" for row in range(400_000)]
     path.write_text("row,text\n" + "\n".join(lines))
-    frame, num_rows = read_rows(path, Bound(1000))
+    frame, num_rows, _ = read_rows(path, Bound(1000))
     assert num_rows == 400_000 and frame["row"].is_unique and frame["row"].max() > 390_000
     assert read_table(path)["row"].tolist() == list(range(400_000))
 
@@ -172,7 +172,7 @@ import sys
 from fusion_automl.data.read import read_rows
 from fusion_automl.data.sample import Bound
 from fusion_automl.search.memory import peak_bytes
-frame, num_rows = read_rows(sys.argv[1], Bound(int(sys.argv[2])))
+frame, num_rows, _ = read_rows(sys.argv[1], Bound(int(sys.argv[2])))
 assert len(frame) == min(num_rows, int(sys.argv[2]))
 print(peak_bytes() / 1e6)
 """

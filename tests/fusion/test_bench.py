@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from fusion_automl import evaluate as evaluation
+from fusion_automl.backbones.network import Network
 from fusion_automl.candidate import Candidate, Spec
+from fusion_automl.data.arrow import to_arrow
+from fusion_automl.data.beyond import with_shards
+from fusion_automl.data.dataset import Dataset
+from fusion_automl.data.prepare import prepare
+from fusion_automl.data.sample import Bound
+from fusion_automl.data.shards import Shards, shard_path
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import ngrams
@@ -72,6 +81,61 @@ def test_a_fold_costs_what_the_next_one_will(tmp_path: Path, monkeypatch: pytest
     baseline = Candidate(Spec.of("baseline"))
     result = next(evaluation.evaluate(baseline, problem, Store(tmp_path), deadline=NEVER, threads=1))
     assert result.seconds < -900
+
+
+def many_numbers(folder: Path) -> tuple[Dataset, Dataset]:
+    """A sample of 240 of 4,000 rows whose class 12 columns tell together, without and with the rows beyond it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 12))
+    frame = pd.DataFrame(x, columns=[f"x{column}" for column in range(12)])
+    frame["y"] = np.where(x.sum(axis=1) + 0.3 * rng.normal(size=4000) > 0, "yes", "no")
+    frame.to_parquet(folder / "table.parquet")
+    prepared = prepare(folder / "table.parquet", target="y", bound=Bound(240))
+    assert prepared.left_out
+    beyond = with_shards(prepared.dataset, prepared.left_out, folder / "shards", seconds=1e6, max_bytes=1e12)[0]
+    return prepared.dataset, beyond
+
+
+def test_a_net_learns_from_rows_beyond_the_sample(tmp_path: Path) -> None:
+    spec = Spec.of("tabm", epochs=12, num_members=2, num_blocks=1, block_size=16, num_bins=4, batch_size=32)
+    scores, keys = [], []
+    for dataset in many_numbers(tmp_path):
+        fold = make_split(dataset, num_folds=1, seed=0)[0]
+        bench = Bench(dataset, fold, Store(tmp_path / "store"), 0, NEVER, NEVER, 1)
+        _, prediction = bench.train(spec, "identity")
+        scores.append(METRICS["log_loss"].score(dataset.y[fold.valid], bench.store.read(prediction, fold.valid)))
+        keys.append(prediction.node)
+    assert keys[0] != keys[1]
+    assert scores[1] < 0.7 * scores[0]
+
+
+def test_only_what_learns_from_rows_beyond_the_sample_has_another_key(
+    checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    def keys(dataset: Dataset) -> dict[str, str]:
+        fold = make_split(dataset, num_folds=2, seed=0)[0]
+        bench = Bench(dataset, fold, Store(tmp_path / "store"), 0, NEVER, NEVER, 1)
+        ordinal = bench.encode(Spec.of("ordinal"))
+        parts = (Spec.of("tabm", epochs=1), Spec.of("text_cnn", epochs=1))
+        lora = Spec.of("text_lora", checkpoint=checkpoints["text"], epochs=1)
+        return {
+            "encoder": ordinal.node,
+            "head": bench.head(Spec.of("decision_tree"), [ordinal], "identity", learn_from="train").node,
+            "backbone": bench.train(parts[0], "identity")[0].node,
+            "network": bench.network(Network(epochs=1).spec, parts, "identity")[0].node,
+            "on stored states": bench.train(lora, "identity")[0].node,
+        }
+
+    dataset = mixed_dataset(rows=40)
+    other = mixed_dataset(rows=80, seed=1)
+    (tmp_path / "shards").mkdir()
+    for number in range(2):
+        rows = other.take(np.arange(40 * number, 40 * (number + 1)))
+        pq.write_table(to_arrow(rows.frame, rows.schema, {"y": rows.y}), shard_path(tmp_path / "shards", number))
+    alone, beyond = (
+        keys(each) for each in (dataset, replace(dataset, beyond=Shards(tmp_path / "shards", (40, 40), dataset.schema)))
+    )
+    assert {part for part in alone if alone[part] != beyond[part]} == {"backbone", "network"}
 
 
 @pytest.mark.parametrize(

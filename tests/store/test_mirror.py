@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.classical.prior import FittedPrior
+from fusion_automl.data.arrow import to_arrow
+from fusion_automl.data.shards import SHARDS, Shards, shard_path
+from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import BucketError
+from fusion_automl.evaluate import Problem
+from fusion_automl.metrics import METRICS
 from fusion_automl.search.ledger import Ledger, Report
+from fusion_automl.search.problem import DATA, pull_problem, push_problem, read_problem, write_problem
 from fusion_automl.store.disk import Made, Store
 from fusion_automl.store.mirror import DONE, Mirror, place
 from fusion_automl.store.node import Node, Part, Ref
 from fusion_automl.target import FittedTarget
+from tests.contracts.rows import mixed_dataset
 from tests.proxy import Proxy, proxy_to
 
 NODE = Node("classical", Spec.of("prior"), "rows-a")
@@ -106,6 +116,33 @@ def test_outputs_that_move_slower_than_they_are_made_stay(machine: Machine, prox
     assert there.stats(key)["fit_seconds"] == 0.001 and there.state(key).is_dir()
     there.obtain(NODE, _fit(calls, num_rows=10_000), deadline=Deadline.never())
     assert len(calls) == 2
+
+
+def test_shards_of_rows_are_fetched_when_a_net_asks_for_them(machine: Machine) -> None:
+    dataset = mixed_dataset(rows=20)
+    mirror = machine("a")
+    folder = mirror.folder / DATA / SHARDS
+    folder.mkdir(parents=True)
+    pq.write_table(to_arrow(dataset.frame, dataset.schema, {"y": dataset.y}), shard_path(folder, 0))
+    (folder / DONE).touch()
+    dataset = replace(dataset, beyond=Shards(folder, (20,), dataset.schema))
+    problem = Problem(dataset, make_split(dataset, num_folds=2, seed=0), METRICS["roc_auc"], 0)
+    write_problem(mirror.folder, problem, {})
+    push_problem(mirror)
+
+    other = machine("b")
+    pull_problem(other)
+    beyond = read_problem(other.folder).dataset.beyond
+    assert beyond and not beyond.folder.exists()
+    _store(other).bring_shards(beyond, deadline=Deadline.never())
+    frame, y = beyond.read(0, limit=20, seed=0)
+    pd.testing.assert_frame_equal(frame, dataset.frame)
+    np.testing.assert_array_equal(y, dataset.y)
+
+    mirror.remove(f"{DATA}/{SHARDS}")
+    third = machine("c")
+    with pytest.raises(BucketError, match="has no data/shards, which nets learn from"):
+        _store(third).bring_shards(beyond, deadline=Deadline.never())
 
 
 def test_a_trial_goes_up_after_its_nodes_and_tells_of_them(machine: Machine, proxy: Proxy) -> None:

@@ -116,4 +116,4 @@ def test_sigterm_lets_requests_end_and_then_all_of_it(running: Running) -> None:
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{running.url}/healthz")
     said = running.log.read_text().splitlines()
-    assert len(said) == 3 and said[1].endswith(running.token), said
+    assert len(said) == 4 and said[1].endswith(running.token), said

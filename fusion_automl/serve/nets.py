@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
-from fusion_automl.artifact.artifact import run_parts
+from fusion_automl.artifact.artifact import Artifact, run_parts
 from fusion_automl.artifact.load import find_artifact
 from fusion_automl.encoders.frozen_embedding import FittedEmbedding
 from fusion_automl.errors import ArtifactError
@@ -76,31 +76,38 @@ class Elsewhere:
 
 
 def move_nets(model: Model, path: str, handle: Any) -> Model:
-    """The model at `path` without its nets, which `handle` runs from now on; as it is where that would not pay."""
+    """The model at `path` without its nets, which `handle` runs from now on; as it is where that would not pay. It returns when
+    they are loaded there, however long a machine with a GPU takes to come."""
     artifact = model.artifact
-    nets = tuple(key for key in artifact.manifest.nodes if is_net(artifact.parts[key]))
-    if not pays(nets, path):
+    nets = nets_to_move(artifact, path)
+    if not nets:
         return model
     here = {key: part for key, part in artifact.parts.items() if key not in nets}
     used = {ref for part in here.values() for ref in part.node.inputs}
     used |= {ref for member in artifact.manifest.members for ref in member.outputs}
     wanted = tuple(sorted(ref for ref in used if ref.node in nets))
+    handle.bring.remote(path, model.version, nets).result()
     logger.warning("%s: %d nets run in %s", model.name, len(nets), NETS)
     return replace(
         model, artifact=replace(artifact, parts=here, elsewhere=Elsewhere(handle, path, model.version, nets, wanted))
     )
 
 
+def nets_to_move(artifact: Artifact, path: str) -> tuple[str, ...]:
+    """All nets of the artifact at `path`, or none of them.
+
+    They move where a row by itself costs more in them, on the machine that fitted them, than two hops: one is what it costs to
+    move them, and if next to nothing is left of them on a GPU, the other is what is won.
+    """
+    nets = tuple(key for key in artifact.manifest.nodes if is_net(artifact.parts[key]))
+    store = Store(find_artifact(path) / "nodes")
+    seconds = sum(float(store.stats(key)["apply_seconds_one_row"]) for key in nets)
+    return nets if seconds > 2 * HOP_SECONDS else ()
+
+
 def is_net(part: Part) -> bool:
     """Whether a GPU would run it."""
     return part.node.table in ("states", "backbones", "networks") or isinstance(part.fitted, FittedEmbedding)
-
-
-def pays(nets: tuple[str, ...], path: str) -> bool:
-    """Whether a row by itself costs more in these nets, on the machine that fitted them, than two hops: one is what it costs to
-    move them, and if next to nothing is left of them on a GPU, the other is what is won."""
-    store = Store(find_artifact(path) / "nodes")
-    return sum(float(store.stats(key)["apply_seconds_one_row"]) for key in nets) > 2 * HOP_SECONDS
 
 
 class Nets:
@@ -110,10 +117,15 @@ class Nets:
         self._versions: OrderedDict[tuple[str, str], Mapping[str, Part]] = OrderedDict()
         self._lock = asyncio.Lock()
 
+    async def bring(self, path: str, version: str, nodes: tuple[str, ...]) -> None:
+        """Has these nodes in memory. Raises ArtifactError where another version lies at `path`."""
+        async with self._lock:
+            await asyncio.to_thread(self._parts, path, version, nodes)
+
     async def outputs(
         self, path: str, version: str, nodes: tuple[str, ...], wanted: tuple[Ref, ...], frame: pd.DataFrame
     ) -> dict[Ref, Any]:
-        """What these nodes of the version at `path` make of a conformed frame. Raises ArtifactError for another version."""
+        """What these nodes make of a conformed frame, as far as it is wanted. Raises what `bring` raises."""
         async with self._lock:
             return await asyncio.to_thread(self._outputs, path, version, nodes, wanted, frame)
 

@@ -13,43 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.tables import SPACE, table
+
 COMMAND = [sys.executable, "-m", "fusion_automl.cli"]
-SPACE = """
-name = "tiny"
-description = "Two quick models."
-[classical.decision_tree]
-max_depth = {int = [1, 12]}
-min_samples_leaf = {int = [1, 20]}
-[classical.logistic]
-C = {float = [0.001, 1000.0], log = true}
-[encoder.ordinal]
-[encoder.onehot]
-[fusion.concat]
-[fusion.average]
-[[portfolio]]
-fusion = "concat"
-encoders = {tabular = "onehot"}
-classical = "logistic"
-[[portfolio]]
-fusion = "concat"
-encoders = {tabular = "ordinal"}
-classical = {name = "decision_tree", min_samples_leaf = 5}
-"""
-
-
-def _table(rows: int, seed: int = 0) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(rows, 2))
-    color = rng.choice(["red", "green", "blue"], rows)
-    bought = x[:, 0] + (color == "red") + rng.normal(0, 0.7, rows) > 0.3
-    return pd.DataFrame({"x": x[:, 0], "z": x[:, 1], "color": color, "bought": np.where(bought, "yes", "no")})
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
-    _table(160).to_csv(folder / "train.csv", index=False)
-    _table(80, seed=1).to_parquet(folder / "test.parquet")
+    table(160).to_csv(folder / "train.csv", index=False)
+    table(80, seed=1).to_parquet(folder / "test.parquet")
     (folder / "tiny.toml").write_text(SPACE)
     return folder
 
@@ -266,7 +239,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(summary: dict[str, Any], p
 
 
 def test_a_test_file_without_the_target_is_told_before_the_search(place: Path, tmp_path: Path) -> None:
-    _table(10).drop(columns="bought").to_csv(tmp_path / "bare.csv", index=False)
+    table(10).drop(columns="bought").to_csv(tmp_path / "bare.csv", index=False)
     done = _run(*_fit_words(place, tmp_path / "run", "--test", tmp_path / "bare.csv"), check=False)
     assert done.returncode == 2 and "it has no column 'bought'" in done.stderr
 

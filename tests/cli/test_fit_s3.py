@@ -17,8 +17,9 @@ from fusion_automl.artifact import load
 from fusion_automl.errors import ArtifactError, BucketError
 from fusion_automl.fitting import fit
 from fusion_automl.serve.model import open_model
-from tests.cli.test_fit import COMMAND, SPACE, _table
+from tests.cli.test_fit import COMMAND
 from tests.proxy import Proxy, proxy_to
+from tests.tables import SPACE, table
 
 RUN = "s3://fusion/runs/bought"
 Words = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -27,8 +28,8 @@ Words = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli_s3")
-    _table(120).to_csv(folder / "train.csv", index=False)
-    _table(60, seed=1).to_parquet(folder / "test.parquet")
+    table(120).to_csv(folder / "train.csv", index=False)
+    table(60, seed=1).to_parquet(folder / "test.parquet")
     (folder / "tiny.toml").write_text(SPACE)
     return folder
 
@@ -204,7 +205,7 @@ def test_a_bucket_lost_for_ever_ends_the_search_and_leaves_what_was_found(
     assert "the bucket gave nothing but errors for 2 s" in done.stderr and "Traceback" not in done.stderr
     (folder,) = (place / "h").glob("runs/*")
     assert str(folder) in done.stderr and (folder / "summary.json").exists()
-    assert set(load(folder).predict(_table(5).drop(columns="bought"))) <= {"yes", "no"}
+    assert set(load(folder).predict(table(5).drop(columns="bought"))) <= {"yes", "no"}
     assert json.loads((folder / "summary.json").read_text())["seconds"] < 42
 
     resumed = run("h", "fit", "--resume", "--out", out, "--budget", "80s", "--max-trials", 3, "--json")

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.jobs.tables import SPACE, table
+from tests.tables import SPACE, table
 
 
 def test_sigterm_while_the_artifact_is_made_does_not_undo_it(tmp_path: Path) -> None:

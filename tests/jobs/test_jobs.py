@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import S3
 from tests.head import Head, credentials
-from tests.jobs.tables import SPACE, table
+from tests.tables import SPACE, table
 
 SECONDS = 280.0
 """For what takes 20 s on an idle machine."""

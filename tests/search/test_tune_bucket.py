@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_automl.search.ledger import Ledger, read_events
-from tests.cli.test_fit import SPACE, _table
+from tests.tables import SPACE, table
 
 RUN = "s3://fusion/runs/cluster"
 SCRIPT = """
@@ -32,7 +32,7 @@ cluster.shutdown()
 
 
 def test_machines_that_share_nothing_but_a_bucket_search_together(s3: Any, tmp_path: Path) -> None:
-    _table(160).to_csv(tmp_path / "train.csv", index=False)
+    table(160).to_csv(tmp_path / "train.csv", index=False)
     (tmp_path / "tiny.toml").write_text(SPACE)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(

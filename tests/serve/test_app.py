@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -329,3 +330,20 @@ def test_a_model_that_cannot_predict_its_example_does_not_start(model: Model) ->
 
 def test_the_version_changes_with_the_artifact(model: Model, regression_run: Path) -> None:
     assert len(model.version) == 12 and model.version != open_model(regression_run).version
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("size", [3, "3.5", " ", "NA", True]),
+        ("used", [True, 1, "yes", "0", ""]),
+        ("review", ["good", 7, True, ["good", "cheap"], ""]),
+        ("left", [[1, None, True], []]),
+    ],
+)
+def test_what_is_taken_of_a_cell_is_documented(client: TestClient, row: Row, column: str, cells: list[Any]) -> None:
+    body = client.get("/openapi.json").json()["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
+    for cell in cells:
+        sent = {"rows": [{**row, column: cell}]}
+        assert client.post("/v1/predict", json=sent).status_code == 200, cell
+        jsonschema.validate(sent, body["application/json"]["schema"])

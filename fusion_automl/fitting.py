@@ -192,9 +192,10 @@ def fit(
         if mirror:
             mirror.bucket.patience = patience_for(job.settings["budget"])
         ledger.event("session", engine=engine, seconds_left=job.seconds_left)
-        _load_ahead("skops.io")
+        loading = _load_ahead("skops.io")
         listener = listener or Quiet()
         interrupted = _search(plan, engine, lease.watch(listener) if lease else listener)
+        loading.join()  # after an early Ctrl-C: two threads that import the same libraries may wait for each other
         with _on_sigterm(lambda *signalled: None):  # who sends it wants to have what is just being made
             result = finish(
                 ledger,
@@ -329,9 +330,14 @@ def _search(plan: Plan, engine: str, listener: Listener) -> bool:
     return False
 
 
-def _load_ahead(module: str) -> None:
-    """Imports what loading the artifact will need while this process only waits: 3 s of the reserve that it keeps."""
-    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
+def _load_ahead(module: str) -> threading.Thread:
+    """Imports what loading the artifact will need while this process only waits: 3 s of the reserve that it keeps.
+
+    In a thread, for an import that Ctrl-C breaks off cannot be made again where it loads torch.
+    """
+    thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
+    thread.start()
+    return thread
 
 
 @contextmanager

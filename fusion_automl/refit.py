@@ -65,7 +65,8 @@ def _note(num_members: int, num_kept: int, num_rows: int) -> str:
         if num_kept
         else "Each member predicts"
     )
-    rest = f"; {num_kept} keeps those of its folds, for want of time or memory" if num_kept else ""
+    kept = "1 keeps those of its folds" if num_kept == 1 else f"{num_kept} keep those of their folds"
+    rest = f"; {kept}, for want of time or memory" if num_kept else ""
     return (
         f"{what} with one model fitted again on all {num_rows:,} rows{rest}. Scores are those of the folds' models on rows "
         "they had not seen."

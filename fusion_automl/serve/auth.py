@@ -164,6 +164,6 @@ def _as_bearer(authorization: str | None) -> str | None:
     if scheme.lower() != "basic":
         return authorization
     try:
-        return f"Bearer {base64.b64decode(value, validate=True).decode().partition(':')[2]}"
+        return f"Bearer {base64.b64decode(value).decode().partition(':')[2]}"
     except ValueError:
         return None

@@ -155,7 +155,21 @@ def test_the_same_seed_gives_the_same_candidates_and_scores(
 
 def _start(place: Path, out: Path) -> "subprocess.Popen[str]":
     words = _fit_words(place, out, "--budget", "120s", "--max-trials", 400)
-    return subprocess.Popen([*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", *COMMAND[1:], *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _output(process: "subprocess.Popen[str]", *, within: float) -> str:
+    """What a process printed until it ended; one that does not end fails the test with where its threads are."""
+    try:
+        return process.communicate(timeout=within)[0]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(f"not over after {within:.0f} s:\n{process.communicate()[0]}")
 
 
 def _wait_for_trials(run: Path, number: int, process: "subprocess.Popen[str]") -> None:
@@ -171,7 +185,7 @@ def test_ctrl_c_keeps_what_was_found_and_resume_goes_on(place: Path, tmp_path: P
     process = _start(place, run)
     _wait_for_trials(run, 4, process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output = _output(process, within=60)
     assert process.returncode == 0, output
     assert "The search was interrupted" in output
     before = {path.parent.name for path in run.glob("trials/*/DONE")}

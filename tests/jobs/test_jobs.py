@@ -155,7 +155,7 @@ def test_a_copy_of_a_run_in_a_bucket_goes_on(finished: dict[str, Any], shell: Sh
 
 def test_what_the_user_did_wrong_is_told_by_the_fit_itself(finished: dict[str, Any], shell: Shell) -> None:
     done = shell("submit", "train data.csv", "--target", "no such", "--budget", "1m", "--wait", code=2)
-    assert "unknown target column 'no such'. Known: bought, color, x." in done.stderr.splitlines()[-1]
+    assert "unknown target column 'no such'. Known: bought, color, x, z." in done.stderr.splitlines()[-1]
     again = shell("submit", "train data.csv", "--target", "bought", "--out", finished["run"], code=2)  # nothing is sent
     assert "holds a run already" in again.stderr
 

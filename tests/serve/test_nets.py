@@ -86,7 +86,7 @@ def test_answers_are_those_of_one_process(head: Head, url: str, run: Path) -> No
 
 
 def test_nets_that_die_cost_no_answer(url: str, run: Path) -> None:
-    body = {"rows": to_plain(FRAME[:1], SCHEMA)}
+    body = {"rows": to_plain(FRAME, SCHEMA) * 40}  # of which nets take most of the time
     done = threading.Event()
 
     def ask() -> list[int]:
@@ -101,13 +101,15 @@ def test_nets_that_die_cost_no_answer(url: str, run: Path) -> None:
         try:
             with client(url) as asking:
                 (victim,) = replicas_of_nets()
+                while victim.cpu_percent(0.1) < 50:  # until it is at work
+                    pass
                 victim.kill()
-                for _ in range(20):  # whoever asks after that waits for the next one
+                for _ in range(3):  # whoever asks after that waits for the next one
                     assert asking.post("/v1/predict", json=body).status_code == 200
         finally:
             done.set()
         statuses = [status for each in clients for status in each.result()]
-    assert len(statuses) > 20 and set(statuses) == {200}
+    assert len(statuses) > 3 and set(statuses) == {200}
 
 
 def replicas_of_nets() -> list[psutil.Process]:

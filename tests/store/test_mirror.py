@@ -21,6 +21,7 @@ from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import BucketError
 from fusion_automl.evaluate import Problem
+from fusion_automl.fusion.bench import Bench
 from fusion_automl.metrics import METRICS
 from fusion_automl.search.ledger import Ledger, Report
 from fusion_automl.search.problem import DATA, pull_problem, push_problem, read_problem, write_problem
@@ -134,7 +135,11 @@ def test_shards_of_rows_are_fetched_when_a_net_asks_for_them(machine: Machine) -
     pull_problem(other)
     beyond = read_problem(other.folder).dataset.beyond
     assert beyond and not beyond.folder.exists()
-    _store(other).bring_shards(beyond, deadline=Deadline.never())
+    found, never = read_problem(other.folder), Deadline.never()
+    bench = Bench(found.dataset, found.folds[0], _store(other), 0, never, never, 1)
+    bench.encode(Spec.of("ordinal"))
+    assert not beyond.folder.exists()
+    bench.train(Spec.of("text_cnn", epochs=2), "identity")
     frame, y = beyond.read(0, limit=20, seed=0)
     pd.testing.assert_frame_equal(frame, dataset.frame)
     np.testing.assert_array_equal(y, dataset.y)

@@ -195,7 +195,7 @@ def fit(
         loading = _load_ahead("skops.io")
         listener = listener or Quiet()
         interrupted = _search(plan, engine, lease.watch(listener) if lease else listener)
-        loading.join()  # after an early Ctrl-C: two threads that import the same libraries may wait for each other
+        loading.join(clock.reserve / 2)  # after an early Ctrl-C: imports in two threads may wait for each other
         with _on_sigterm(lambda *signalled: None):  # who sends it wants to have what is just being made
             result = finish(
                 ledger,

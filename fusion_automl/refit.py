@@ -9,8 +9,10 @@ ames_housing (RMSE 23,075 for 24,360) and womens_clothing, and less on credit_de
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
+from statistics import median
 
 import numpy as np
 
@@ -29,6 +31,12 @@ logger = logging.getLogger(__name__)
 PATIENCE = 1.2
 """A refit is begun when this many times its expected seconds are left for it. Measured ones took 0.4 to 1.3 times what was
 expected; a net that takes longer ends at the deadline, a model in C cannot be ended."""
+LONGER = 1.1
+"""Boosting learns so many times the rounds of its folds, as it has more rows, instead of holding an eighth of them out to know
+when to stop. Mean test scores of four seeds, each with its own eighth, and with the folds' rounds on all rows: LightGBM,
+XGBoost, CatBoost and scikit-learn's did better by 0.003 to 0.007 AUC on german_credit, 0.0005 to 0.0024 on credit_default, 0 to
+0.0004 on adult, and by 1 to 10 % MAE on the columns of houses; on ames_housing XGBoost by 3 % RMSE, the others worse by 1 to
+3 %. 1.2 times the rounds was better than as many on adult and german_credit, worse on credit_default."""
 
 
 def refit_members(
@@ -85,7 +93,7 @@ def refit(trial: Trial, problem: Problem, store: Store, *, deadline: Deadline, t
     fold = whole_fold(problem.dataset, seed=problem.seed)
     # A net that has more time than in its folds would fill it with epochs, all of it.
     share = deadline.within(refit_seconds(trial, problem, store))
-    bench = Bench(problem.dataset, fold, store, problem.seed, deadline, share, threads)
+    bench = Bench(problem.dataset, fold, store, problem.seed, deadline, share, threads, rounds=_rounds(trial, store))
     try:
         output = fit_candidate(trial.candidate, bench)
     except (FusionError, KeyboardInterrupt):
@@ -96,6 +104,15 @@ def refit(trial: Trial, problem: Problem, store: Store, *, deadline: Deadline, t
     if deadline.passed():
         raise OutOfTime("the time was up before the fit on all rows was done")
     return replace(trial, report=replace(trial.report, outputs=(output,), nodes=tuple(bench.used)))
+
+
+def _rounds(trial: Trial, store: Store) -> dict[str, int]:
+    """How long models that stop early are to learn from all rows, by their shape: somewhat longer than in the median fold."""
+    kept: dict[str, list[int]] = defaultdict(list)
+    for node in trial.report.nodes:
+        if rounds := store.stats(node).get("rounds"):
+            kept[store.shape(store.node(node))].append(rounds)
+    return {shape: max(1, round(LONGER * median(rounds))) for shape, rounds in kept.items()}
 
 
 def refit_seconds(trial: Trial, problem: Problem, store: Store, *, without: Collection[str] = ()) -> float:

@@ -1,5 +1,7 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from fusion_automl.ensemble.build import Ensemble
 from fusion_automl.ensemble.price import Prices
 from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.evaluate import Problem, evaluate
+from fusion_automl.fusion.bench import Bench
 from fusion_automl.metrics import METRICS
 from fusion_automl.refit import refit, refit_members, refit_seconds
 from fusion_automl.search.ledger import Report, Trial
@@ -69,6 +72,48 @@ def test_one_model_learned_from_every_row(candidate: Candidate, problem: Problem
     predictions = outputs[again.report.outputs[0]]
     assert problem.metric.score(problem.dataset.y, predictions) > 0.9
     assert np.isfinite(predictions).all()
+
+
+BOOST = Candidate(Spec.of("concat"), encoders=(Spec.of("ordinal"),), classical=Spec.of("xgboost", learning_rate=0.2))
+STACKED = Candidate(Spec.of("stack"), members=(BOOST, LINE), classical=Spec.of("lightgbm", min_child_samples=5))
+
+
+def test_boosting_learns_for_the_rounds_of_its_folds_and_holds_no_rows_out(tmp_path: Path) -> None:
+    dataset = mixed_dataset("binary", rows=3600)
+    problem = Problem(dataset, make_split(dataset, num_folds=3, seed=0), METRICS["roc_auc"], seed=0)
+    store = Store(tmp_path)
+    trial = _trial(STACKED, problem, store)
+    again = refit(trial, problem, store, deadline=NEVER, threads=1)
+
+    def rounds(nodes: Sequence[str], name: str) -> list[int]:
+        of_name = [node for node in nodes if store.node(node).spec.name == name]
+        return [store.stats(node)["rounds"] for node in of_name]
+
+    for name in ("xgboost", "lightgbm"):  # the meta-model is known by its shape, though its members are settled
+        found, told = rounds(trial.report.nodes, name), rounds(again.report.nodes, name)
+        assert len(set(found)) > 1
+        assert set(told) == {round(1.1 * median(found))}
+    settled = [dict(store.node(node).spec.params) for node in again.report.nodes]
+    assert sum(params.get("early_stopping") is False for params in settled) == 3  # one that stacking learns on, too
+
+
+def test_parts_are_alike_in_all_folds_and_unlike_over_other_columns(problem: Problem, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    more = replace(BOOST, encoders=(*BOOST.encoders, Spec.of("tfidf")))
+    nodes = _trial(Candidate(Spec.of("average"), members=(BOOST, more)), problem, store).report.nodes
+    models = [store.node(node) for node in nodes if store.node(node).table == "classical"]
+    assert (len(models), len({store.shape(model) for model in models})) == (6, 2)
+
+
+def test_boosting_is_not_cut_short_where_other_fits_in_rounds_are(
+    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    trial = _trial(BOOST, problem, store)
+    monkeypatch.setattr(Bench, "_stop_by", lambda self: Deadline.after(-1))
+    again = refit(trial, problem, store, deadline=NEVER, threads=1)
+    (model,) = [node for node in again.report.nodes if store.node(node).table == "classical"]
+    assert store.stats(model)["rounds"] == 500
 
 
 def test_a_refit_is_expected_to_take_as_long_as_a_fold_with_more_rows(problem: Problem, tmp_path: Path) -> None:

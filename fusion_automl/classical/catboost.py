@@ -59,6 +59,7 @@ class FittedCatBoost:
     booster: Any
     outputs: Outputs
     columns: Columns
+    rounds: int | None = None
 
     def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
         if X.shape[0] == 0:
@@ -96,12 +97,14 @@ class CatBoost:
     requires: ClassVar[tuple[str, ...]] = ("catboost",)
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
     max_rows: ClassVar[int] = 500_000
+    goes_by: ClassVar[str] = "iterations"
 
     iterations: int = 500
     learning_rate: float = 0.06
     depth: int = 6
     l2_leaf_reg: float = 3.0
     random_strength: float = 1.0
+    early_stopping: bool = True
 
     def fit(
         self,
@@ -120,7 +123,9 @@ class CatBoost:
         check_time(deadline)
         outputs = learn_outputs(task, y)
         labels = outputs.encode(y)
-        learn, held = hold_out(labels, is_classification=task.is_classification, seed=seed)
+        learn, held = hold_out(
+            labels, is_classification=task.is_classification, seed=seed, early_stopping=self.early_stopping
+        )
         columns = Columns.of(X, categorical)
         objective = "RMSE" if not outputs.present else "Logloss" if outputs.num_present == 2 else "MultiClass"
         booster = (catboost.CatBoostClassifier if outputs.present else catboost.CatBoostRegressor)(
@@ -150,7 +155,7 @@ class CatBoost:
             use_best_model=len(held) > 0,
             callbacks=[_Stopper(deadline)],
         )
-        return FittedCatBoost(booster, outputs, columns)
+        return FittedCatBoost(booster, outputs, columns, booster.tree_count_)
 
 
 @dataclass(frozen=True, slots=True)

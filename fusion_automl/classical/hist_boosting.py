@@ -31,12 +31,14 @@ class HistBoosting:
     requires: ClassVar[tuple[str, ...]] = ()
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
     max_rows: ClassVar[int] = 1_000_000
+    goes_by: ClassVar[str] = "max_iter"
 
     learning_rate: float = 0.05
     max_iter: int = 400
     max_leaf_nodes: int = 12
     min_samples_leaf: int = 20
     l2_regularization: float = 1.0
+    early_stopping: bool = True
 
     def fit(
         self,
@@ -55,7 +57,9 @@ class HistBoosting:
         check_time(deadline)
         outputs = learn_outputs(task, y)
         labels, table = outputs.encode(y), np.asarray(prepare(X, dense=True))
-        learn, held = hold_out(labels, is_classification=task.is_classification, seed=seed)
+        learn, held = hold_out(
+            labels, is_classification=task.is_classification, seed=seed, early_stopping=self.early_stopping
+        )
         booster = (HistGradientBoostingClassifier if task.is_classification else HistGradientBoostingRegressor)(
             learning_rate=self.learning_rate,
             max_leaf_nodes=self.max_leaf_nodes,
@@ -81,7 +85,7 @@ class HistBoosting:
             # Numbers pass through a check of their type, whose function no skops file of ours may hold; floats need none.
             booster._preprocessor.set_params(numerical__func=None)
             booster._preprocessor.named_transformers_["numerical"].set_params(func=None)
-        return FittedSklearn(booster, outputs, dense=True)
+        return FittedSklearn(booster, outputs, dense=True, rounds=booster.n_iter_)
 
 
 def _num_codes(column: npt.NDArray[Any]) -> int:

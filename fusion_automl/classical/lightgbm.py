@@ -25,6 +25,7 @@ PATIENCE = 30
 class FittedLightGBM:
     booster: Any
     outputs: Outputs
+    rounds: int | None = None
 
     def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
         if X.shape[0] == 0:
@@ -54,6 +55,7 @@ class LightGBM:
     requires: ClassVar[tuple[str, ...]] = ("lightgbm",)
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
     max_rows: ClassVar[int] = 2_000_000
+    goes_by: ClassVar[str] = "n_estimators"
 
     n_estimators: int = 500
     learning_rate: float = 0.05
@@ -63,6 +65,7 @@ class LightGBM:
     subsample: float = 0.8
     reg_lambda: float = 1.0
     extra_trees: bool = False
+    early_stopping: bool = True
 
     def fit(
         self,
@@ -81,7 +84,9 @@ class LightGBM:
         check_time(deadline)
         outputs = learn_outputs(task, y)
         labels, X = outputs.encode(y), prepare(X)
-        learn, held = hold_out(labels, is_classification=task.is_classification, seed=seed)
+        learn, held = hold_out(
+            labels, is_classification=task.is_classification, seed=seed, early_stopping=self.early_stopping
+        )
         # free_raw_data: the boosters must not keep the rows alive after the fit.
         train = lightgbm.Dataset(
             X[learn],
@@ -104,7 +109,8 @@ class LightGBM:
         )
         losses = next(iter(history["held_out"].values())) if len(held) else []
         best = int(np.argmin(losses)) + 1 if losses else booster.current_iteration()
-        return FittedLightGBM(lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best)), outputs)
+        kept = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best))
+        return FittedLightGBM(kept, outputs, best)
 
     def _library_params(self, outputs: Outputs, *, seed: int, threads: int) -> dict[str, Any]:
         objective: dict[str, Any] = {"objective": "regression", "metric": "l2"}

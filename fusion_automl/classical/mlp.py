@@ -30,6 +30,7 @@ class SmallMLP:
     requires: ClassVar[tuple[str, ...]] = ()
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
     max_rows: ClassVar[int] = 200_000
+    goes_by: ClassVar[str] = "max_epochs"
 
     hidden_size: int = 64
     num_layers: int = 1
@@ -37,6 +38,7 @@ class SmallMLP:
     learning_rate_init: float = 0.003
     batch_size: int = 64
     max_epochs: int = 100
+    early_stopping: bool = True
 
     def fit(
         self,
@@ -55,7 +57,9 @@ class SmallMLP:
         check_time(deadline)
         outputs = learn_outputs(task, y)
         labels, X = outputs.encode(y), prepare(X)
-        learn, held = hold_out(labels, is_classification=task.is_classification, seed=seed)
+        learn, held = hold_out(
+            labels, is_classification=task.is_classification, seed=seed, early_stopping=self.early_stopping
+        )
         net = (MLPClassifier if task.is_classification else MLPRegressor)(
             hidden_layer_sizes=(self.hidden_size,) * self.num_layers,
             alpha=self.alpha,
@@ -85,7 +89,7 @@ class SmallMLP:
         # What only further training would need does not belong into the file.
         net.set_params(random_state=seed)
         del net._optimizer, net._random_state
-        return FittedSklearn(net, outputs, scaler)
+        return FittedSklearn(net, outputs, scaler, rounds=best_epoch + 1)
 
 
 def _loss(net: Any, X: Matrix, labels: npt.NDArray[Any], weights: SampleWeight) -> float:

@@ -1,4 +1,8 @@
-"""What learners that go round by round share: the clock, rows held out for early stopping, threads at prediction."""
+"""What learners that go round by round share: the clock, when to stop, threads at prediction.
+
+A model with a field `early_stopping` names in `goes_by` the field that bounds its rounds, and what it fits says in `rounds`
+how many it kept.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusion_automl.classical import SampleWeight
+from fusion_automl.candidate import Spec
+from fusion_automl.classical import CLASSICAL, SampleWeight
+from fusion_automl.component import component_class, hyperparameters
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import OutOfTime
 
@@ -24,14 +30,31 @@ def check_time(deadline: Deadline) -> None:
         raise OutOfTime("the deadline passed before the fit began")
 
 
-def hold_out(labels: npt.NDArray[Any], *, is_classification: bool, seed: int) -> tuple[Rows, Rows]:
-    """Splits row numbers into those to learn from and every eighth for early stopping; none below 200 rows.
+def settled(spec: Spec, rounds: int) -> Spec:
+    """The model of `spec` as it learns from all its rows for so many rounds, or as many as `spec` allows, instead of holding
+    some out to know when to stop."""
+    component = component_class(CLASSICAL, spec.name, where="classical")
+    params = hyperparameters(component) | dict(spec.params)
+    bound = {component.goes_by: min(rounds, params[component.goes_by]), "early_stopping": False}
+    return Spec.of(spec.name, **(dict(spec.params) | bound))
+
+
+def without_rounds(spec: Spec) -> Spec:
+    """What `spec` and all that is `settled` of it have in common."""
+    goes_by = getattr(component_class(CLASSICAL, spec.name, where="classical"), "goes_by", None)
+    return Spec.of(spec.name, **{name: value for name, value in spec.params if name not in (goes_by, "early_stopping")})
+
+
+def hold_out(
+    labels: npt.NDArray[Any], *, is_classification: bool, seed: int, early_stopping: bool
+) -> tuple[Rows, Rows]:
+    """Splits row numbers into those to learn from and every eighth for early stopping; none without it or below 200 rows.
 
     The rows are drawn systematically along the sorted target, which stratifies classes and values alike. Every class
     stays among the rows to learn from.
     """
     everything = np.arange(len(labels))
-    if len(labels) < MIN_ROWS_TO_HOLD_OUT:
+    if not early_stopping or len(labels) < MIN_ROWS_TO_HOLD_OUT:
         return everything, everything[:0]
     shuffled = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
     along = shuffled[np.argsort(labels[shuffled], kind="stable")]

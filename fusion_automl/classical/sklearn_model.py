@@ -42,6 +42,7 @@ class FittedSklearn:
     scaler: Any = None
     calibration: Calibration | None = None
     dense: bool = False
+    rounds: int | None = None
 
     def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
         if X.shape[0] == 0:

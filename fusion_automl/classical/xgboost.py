@@ -25,6 +25,7 @@ PATIENCE = 30
 class FittedXGBoost:
     booster: Any
     outputs: Outputs
+    rounds: int | None = None
 
     def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
         if X.shape[0] == 0:
@@ -55,6 +56,7 @@ class XGBoost:
     requires: ClassVar[tuple[str, ...]] = ()
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
     max_rows: ClassVar[int] = 2_000_000
+    goes_by: ClassVar[str] = "n_estimators"
 
     n_estimators: int = 500
     learning_rate: float = 0.05
@@ -63,6 +65,7 @@ class XGBoost:
     subsample: float = 0.8
     colsample_bytree: float = 0.5
     reg_lambda: float = 1.0
+    early_stopping: bool = True
 
     def fit(
         self,
@@ -81,7 +84,9 @@ class XGBoost:
         check_time(deadline)
         outputs = learn_outputs(task, y)
         labels, X = outputs.encode(y), prepare(X)
-        learn, held = hold_out(labels, is_classification=task.is_classification, seed=seed)
+        learn, held = hold_out(
+            labels, is_classification=task.is_classification, seed=seed, early_stopping=self.early_stopping
+        )
         kinds = ["c" if column in set(categorical) else "q" for column in range(X.shape[1])]
 
         def matrix(rows: npt.NDArray[np.int64]) -> Any:
@@ -105,7 +110,8 @@ class XGBoost:
             callbacks=[_stopper(deadline)],
         )
         losses = next(iter(history["held_out"].values())) if len(held) else []
-        return FittedXGBoost(booster[: int(np.argmin(losses)) + 1] if losses else booster, outputs)
+        kept = booster[: int(np.argmin(losses)) + 1] if losses else booster
+        return FittedXGBoost(kept, outputs, kept.num_boosted_rounds())
 
     def _library_params(self, outputs: Outputs, *, seed: int, threads: int) -> dict[str, Any]:
         objective: dict[str, Any] = {"objective": "reg:squarederror"}

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from fusion_automl.backbones.network import NETWORKS
 from fusion_automl.candidate import Spec, digest
 from fusion_automl.classical import CLASSICAL
 from fusion_automl.classical.balance import Balanced, balance
+from fusion_automl.classical.rounds import settled
 from fusion_automl.component import Table, build, component_class
 from fusion_automl.data.dataset import Dataset
 from fusion_automl.data.images import remember_images
@@ -55,7 +56,7 @@ class Bench:
     Nothing is begun after `deadline`. `share` is the moment by which this fold, of `folds_left` with it, should be over: what
     is fitted in rounds or epochs stops there with the best so far, so that later folds have their time. `apply_all`, where
     many machines do what this process does otherwise, gives a part's outputs for all rows and the seconds of processors that
-    these took.
+    these took. `rounds` has, by `Store.shape`, how long models are to learn that else hold rows out to know when to stop.
     """
 
     dataset: Dataset
@@ -67,6 +68,7 @@ class Bench:
     threads: int
     apply_all: Apply | None = None
     folds_left: int = 1
+    rounds: Mapping[str, int] = field(default_factory=dict)
     used: dict[str, None] = field(default_factory=dict)
     once_seconds: float = 0.0
 
@@ -184,6 +186,10 @@ class Bench:
         return self._reduce(node, rows, rows)
 
     def _learn(self, node: Node, learned: Sequence[Ref], rows: Rows, unseen: Rows) -> Ref:
+        rounds = self.rounds.get(self.store.shape(node)) if self.rounds else None
+        if rounds:
+            node = replace(node, spec=settled(node.spec, rounds))
+
         def make() -> Made:
             model = build(CLASSICAL, node.spec, where="classical")
             bend = fit_target(node.target, self.dataset.y[rows])
@@ -199,7 +205,7 @@ class Bench:
                 task=task,
                 categorical=categorical,
                 seed=seed,
-                deadline=self._stop_by(),
+                deadline=self.deadline if rounds else self._stop_by(),
                 threads=self.threads,
                 sample_weight=known.sample_weight,
             )

@@ -17,7 +17,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from fusion_automl.candidate import digest
+from fusion_automl.classical.rounds import without_rounds
 from fusion_automl.data.shards import Shards
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.sequences import Sequences
@@ -192,6 +194,8 @@ class Store:
             "widths": {name: output.shape[1] for name, output in made.outputs.items()},
             "categorical": list(getattr(made.part.fitted, "categorical", ())),
         }
+        if (rounds := getattr(made.part.fitted, "rounds", None)) is not None:
+            stats["rounds"] = rounds
         write_node(folder, made.part.node, made.part.target, stats)
         for name, output in made.outputs.items():
             if scipy.sparse.issparse(output):
@@ -230,12 +234,19 @@ class Store:
 
     def stats(self, key: str) -> dict[str, Any]:
         """`fit_seconds`, `apply_seconds` of a batch of all rows, `apply_seconds_per_row` in it, `apply_seconds_one_row` alone,
-        `state_bytes`, `widths` of the outputs, and which columns are `categorical` codes."""
+        `state_bytes`, `widths` of the outputs, which columns are `categorical` codes, and of boosting the `rounds` kept."""
         found: dict[str, Any] = json.loads(self._description(key, "stats.json"))
         return found
 
     def part(self, key: str) -> Part:
         return read_part(self.folder / key)
+
+    def shape(self, node: Node) -> str:
+        """Names what a node is, whatever rows it and those before it learned from and for how many rounds: the parts of a
+        candidate have the same shapes in all folds."""
+        spec = without_rounds(node.spec) if node.table == "classical" else node.spec
+        inputs = [(self.shape(self.node(ref.node)), ref.output) for ref in node.inputs]
+        return digest([replace(node, spec=spec, rows="", inputs=(), learned_from=()).to_json(), inputs], length=16)
 
     def ancestry(self, keys: list[str]) -> list[str]:
         """These nodes and everything that feeds them at prediction, inputs before users, each once."""

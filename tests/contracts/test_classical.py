@@ -71,6 +71,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "max_leaf_nodes": 3,
         "min_samples_leaf": 40,
         "l2_regularization": 30.0,
+        "early_stopping": False,
     },
     "xgboost": {
         "n_estimators": 3,
@@ -80,6 +81,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "subsample": 0.3,
         "colsample_bytree": 1.0,
         "reg_lambda": 30.0,
+        "early_stopping": False,
     },
     "lightgbm": {
         "n_estimators": 3,
@@ -90,8 +92,16 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "subsample": 0.3,
         "reg_lambda": 30.0,
         "extra_trees": True,
+        "early_stopping": False,
     },
-    "catboost": {"iterations": 3, "learning_rate": 0.3, "depth": 2, "l2_leaf_reg": 30.0, "random_strength": 10.0},
+    "catboost": {
+        "iterations": 3,
+        "learning_rate": 0.3,
+        "depth": 2,
+        "l2_leaf_reg": 30.0,
+        "random_strength": 10.0,
+        "early_stopping": False,
+    },
     "mlp": {
         "hidden_size": 8,
         "num_layers": 2,
@@ -99,6 +109,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "learning_rate_init": 0.03,
         "batch_size": 16,
         "max_epochs": 2,
+        "early_stopping": False,
     },
 }
 

@@ -77,7 +77,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def run_all(jobs: Iterable[Job], out: Path, *, data: Path, venvs: Path) -> Iterator[dict[str, Any]]:
     """Runs the jobs that `out` does not have, appends each one's line as it ends, and gives it."""
     done = {(line["system"], line["case"], line["seed"], line["budget"]) for line in read_lines(out)}
-    work = out.with_suffix(".work")
+    work, data = out.resolve().with_suffix(".work"), data.resolve()  # jobs run in folders of their own
     for job in jobs:
         if job.key in done:
             continue

@@ -28,9 +28,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_a_job_ends_in_one_line_with_scores_and_costs(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "lines.jsonl"
-    (line,) = run_all([Job(MEAN, COIN, 0, 60.0)], out, data=data, venvs=tmp_path)
+def test_a_job_ends_in_one_line_with_scores_and_costs(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path("lines.jsonl")
+    (line,) = run_all([Job(MEAN, COIN, 0, 60.0)], out, data=data.relative_to(tmp_path), venvs=tmp_path)
     assert read_lines(out) == [line]
     assert line["scores"]["accuracy"] == 0.5  # 3 of the 6 test rows are tails
     assert line["scores"]["roc_auc"] == 0.5

@@ -164,6 +164,9 @@ def test_members_are_fitted_again_as_far_as_the_time_goes(problem: Problem, tmp_
     )
     assert [len(trial.report.outputs) for trial in mixed.trials] == [1, 3]
     assert note.startswith("1 of 2 members predicts with one model fitted again on all 60 rows; 1 keeps")
+    members = ((tree, 0.4), (large, 0.3), (large, 0.3))
+    _, (note,) = refit_members(replace(ensemble, members=members), problem, store, deadline=NEVER, threads=1)
+    assert "; 2 keep those of their folds, for want of time or memory" in note
 
     kept, (note,) = refit_members(ensemble, problem, store, deadline=Deadline.after(-1), threads=1)
     assert kept.members == ensemble.members and note.startswith("No member was fitted again")

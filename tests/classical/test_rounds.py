@@ -76,6 +76,11 @@ def test_a_settled_model_learns_from_all_rows_for_as_long_as_it_is_told(
     assert without_rounds(again) == without_rounds(spec) == without_rounds(settled(again, 3))
 
 
+def test_rounds_are_those_that_were_kept() -> None:
+    model = fitted(Spec.of("xgboost"))
+    assert model.booster.num_boosted_rounds() == model.rounds
+
+
 def test_what_goes_by_rounds_is_boosting_and_the_small_net() -> None:
     assert GO_BY_ROUNDS == ["hist_boosting", "xgboost", "lightgbm", "catboost", "mlp"]
     assert without_rounds(Spec.of("random_forest", n_estimators=9)) == Spec.of("random_forest", n_estimators=9)

@@ -83,7 +83,8 @@ def evaluate(
         folds_left = len(problem.folds) - index
         seconds_left = deadline.seconds_left()
         if index and SHRINKABLE * fastest * folds_left > seconds_left:
-            raise OutOfTime(f"{folds_left} folds of {fastest:.1f} s do not fit in {seconds_left:.1f} s")
+            folds = "one fold" if folds_left == 1 else f"{folds_left} folds"
+            raise OutOfTime(f"no time for {folds} of {fastest:.1f} s more, with {max(0.0, seconds_left):.1f} s left")
         share = deadline.within(LEARNING_SHARE * seconds_left / folds_left)
         bench = Bench(problem.dataset, fold, store, problem.seed, deadline, share, threads, folds_left=folds_left)
         result = _fold_result(candidate, problem, bench, index)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Shape = Mapping[str, Any]
 READ_ROWS = 1024
-"""Rows that are read and run at a time, so that decoded images of a big frame do not fill the memory."""
+"""Rows that are read at a time, so that decoded images of a big frame do not fill the memory."""
 
 
 class Reader(Protocol):
@@ -109,20 +109,24 @@ class FittedNet:
         """Runs a conformed frame of any number of rows, with the threads of its fit, or with torch's own once loaded."""
         import torch
 
-        from fusion_automl.backbones.nets.base import predict, torch_threads
+        from fusion_automl.backbones.nets.base import in_batches, predict, rows_of, running, torch_threads
 
-        embeddings = [np.empty((0, self.embedding_size), np.float32)]
-        predictions = [np.empty((0, self.outputs.size), np.float64)]
+        embeddings = np.empty((len(frame), self.embedding_size), np.float32)
+        predictions = np.empty((len(frame), self.outputs.size), np.float64)
         with torch.inference_mode(), torch_threads(self.threads):
             device = next(self.net.parameters()).device
             for start in range(0, len(frame), READ_ROWS):
-                arrays = self.reader.read(frame.iloc[start : start + READ_ROWS])
-                embedding = self.net.embed(*(torch.from_numpy(array).to(device) for array in arrays))
-                prediction = predict(self.net.head(embedding), is_classification=self.outputs.is_classification)
-                embeddings.append((embedding.mean(1) if embedding.ndim == 3 else embedding).cpu().numpy())
-                predictions.append(prediction.cpu().numpy())
-        joined = np.concatenate(predictions) * self.outputs.std + self.outputs.mean
-        return BackboneOutput(np.concatenate(embeddings), joined)
+                read = self.reader.read(frame.iloc[start : start + READ_ROWS])
+                arrays = tuple(torch.from_numpy(array).to(device) for array in read)
+                for rows in in_batches(self.net, arrays, torch.arange(len(arrays[0]), device=device)):
+                    with running(len(frame)):
+                        embedding = self.net.embed(*rows_of(arrays, rows)).float()
+                    # The head's scores keep their digits: with 8 bits of them many rows would tie.
+                    prediction = predict(self.net.head(embedding), is_classification=self.outputs.is_classification)
+                    places = start + rows.cpu().numpy()
+                    embeddings[places] = (embedding.mean(1) if embedding.ndim == 3 else embedding).cpu().numpy()
+                    predictions[places] = prediction.cpu().numpy()
+        return BackboneOutput(embeddings, predictions * self.outputs.std + self.outputs.mean)
 
     def save(self, folder: Path) -> None:
         """Writes `weights.safetensors` and `config.json` into an existing, empty folder."""

@@ -125,8 +125,8 @@ class FittedLora:
         """The rows of `frame`, of which `states` say everything."""
         import torch
 
-        from fusion_automl.backbones.nets.base import predict, torch_threads
-        from fusion_automl.encoders.pretrained_net import batches_by_length, running
+        from fusion_automl.backbones.nets.base import predict, running, torch_threads
+        from fusion_automl.encoders.pretrained_net import batches_by_length
 
         embedding = np.zeros((len(frame), self.embedding_size), np.float32)
         with torch_threads(self.threads), self.net.reading(states.values):

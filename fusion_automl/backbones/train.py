@@ -26,6 +26,7 @@ from fusion_automl.backbones.nets.base import (
     batch_loss,
     best_device,
     holdout_loss,
+    in_batches,
     isolated,
     multiplies_bf16,
     predict,
@@ -44,7 +45,13 @@ from fusion_automl.backbones.progress import (
     set_random_state,
     wholes,
 )
-from fusion_automl.backbones.recipe import Recipe, learning_rate_factor, plan_epochs
+from fusion_automl.backbones.recipe import (
+    SMALLEST_PART,
+    Recipe,
+    learning_rate_factor,
+    plan_epochs,
+    plan_first_epochs,
+)
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, OutOfTime
 from fusion_automl.task import Task
@@ -55,7 +62,7 @@ Feed = Callable[[int, int], tuple[Arrays, npt.NDArray[Any]] | None]
 Report = Callable[[int, float, float], None]
 
 PROBE_STEPS = 10
-"""Steps of the first epoch after which its length is foretold."""
+"""Steps of the first epoch after which its length is foretold, and again after as many more."""
 ROOM_ON_GPU = 0.25
 """Share of a GPU's memory that the rows may take; of more rows, each batch is sent by itself."""
 
@@ -91,8 +98,8 @@ def train(
 
     `targets` are int64 class codes or float32 standardised values. `augment` changes a training batch; `report` is called
     with the epoch, its loss and its holdout loss. When fewer epochs fit before the deadline than the recipe wants, the
-    schedule shrinks to those. Without holdout rows the training loss decides. Raises OutOfTime when not one epoch was
-    finished, FitError when a loss is not finite.
+    schedule shrinks to those, or to a part of one. Without holdout rows the training loss decides. Raises OutOfTime when
+    there is no time for a quarter of an epoch, FitError when a loss is not finite.
 
     With a `group` of several processes each calls this with the same arguments, and each returns or raises the same: batches
     and schedule are those of one process, each runs its share of the rows, and the clock is that of the first. What
@@ -158,7 +165,7 @@ class _Loop:
         size, smallest = batch_size(len(self.targets), recipe), SMALLEST_SHARE * group.size
         self.make_batches = partial(make_batches, size=size, smallest=smallest)
         self.num_batches = len(self.make_batches(len(self.targets), lengths=None))
-        self.planned_epochs = recipe.epochs
+        self.planned_steps = recipe.epochs * self.num_batches
         self.steps_done = 0
         self.learning_rate = 0.0
         self.epochs: list[Epoch] = []
@@ -167,7 +174,9 @@ class _Loop:
 
     def goes_on(self) -> bool:
         without_better = len(self.epochs) - 1 - self.best_epoch
-        return len(self.epochs) < self.planned_epochs and without_better < max(1, self.recipe.patience)
+        return len(self.epochs) * self.num_batches < self.planned_steps and without_better < max(
+            1, self.recipe.patience
+        )
 
     def run_epoch(self) -> float | None:
         """The mean training loss, or None when the deadline passed on the way."""
@@ -176,13 +185,17 @@ class _Loop:
         losses: list[Tensor] = []
         started = time.monotonic()
         for rows in self._draw_batches():
+            if self.steps_done >= self.planned_steps:
+                break  # a first epoch that is cut short
             if self._seconds_left() <= 0:
-                return None
+                if self.epochs or self.steps_done < SMALLEST_PART * self.num_batches:
+                    return None
+                break
             losses.append(self._step(rows))
             if not self.epochs:
                 if len(losses) == 1:  # The first step also allocates and picks kernels: it tells nothing of the others.
                     started = time.monotonic()
-                elif len(losses) in (4, PROBE_STEPS):
+                elif len(losses) == 4 or len(losses) % PROBE_STEPS == 0:
                     self._foretell(self._seconds_since(started) / (len(losses) - 1), len(losses))
         return self.group.mean(float(torch.stack(losses).mean()))
 
@@ -210,7 +223,7 @@ class _Loop:
 
     def _step(self, rows: Tensor) -> Tensor:
         """This rank's part of the batch's mean loss, times the number of ranks: the mean over ranks is that of the batch."""
-        factor = learning_rate_factor(self.steps_done, self.planned_epochs * self.num_batches, self.recipe.warmup)
+        factor = learning_rate_factor(self.steps_done, self.planned_steps, self.recipe.warmup)
         self.learning_rate = self.recipe.learning_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
@@ -249,12 +262,14 @@ class _Loop:
         rows = torch.arange(min(rank, len(targets) - 1), len(targets), size)
         # Ranks put weights together at each call, so a rank with one row less runs its last one twice.
         called = torch.cat([rows, rows[-1:]])[: math.ceil(len(targets) / size)]
+        batches = in_batches(self.net, inputs, called.to(inputs[0].device))
         predictions = []
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            for some in torch.split(called, self.net.evaluation_rows):
-                outputs, _ = self.learner(*self._send(rows_of(inputs, some.to(inputs[0].device))))
+            for batch in batches:
+                outputs, _ = self.learner(*self._send(rows_of(inputs, batch)))
                 predictions.append(predict(outputs, is_classification=task.is_classification))
-        loss = holdout_loss(torch.cat(predictions)[: len(rows)], targets[rows.to(self.device)])
+        in_order = torch.cat(predictions)[torch.cat(batches).argsort(stable=True).to(self.device)]
+        loss = holdout_loss(in_order[: len(rows)], targets[rows.to(self.device)])
         return self.group.mean(loss * (len(rows) * size / len(targets)))
 
     def _send(self, batch: Inputs) -> Inputs:
@@ -266,10 +281,11 @@ class _Loop:
             self.best = {name: values.clone() for name, values in learned(self.net).items()}
             self.best_epoch = len(self.epochs)
         self.epochs.append(Epoch(loss, score, self.learning_rate, seconds))
-        self._plan()
+        if self.planned_steps >= self.num_batches:
+            self._plan()
 
     def _plan(self) -> None:
-        self.planned_epochs = plan_epochs(
+        self.planned_steps = self.num_batches * plan_epochs(
             len(self.epochs),
             wanted=self.recipe.epochs,
             seconds_per_epoch=self.epochs[-1].seconds,
@@ -277,14 +293,15 @@ class _Loop:
         )
 
     def _foretell(self, seconds_per_step: float, steps: int) -> None:
-        """Shrinks the plan early in the first epoch. Raises OutOfTime when even that one is hopeless."""
-        seconds_per_epoch = seconds_per_step * self.num_batches
+        """Shrinks the plan in the first epoch. Raises OutOfTime early in it when even that one is hopeless."""
         left = self._seconds_left() + seconds_per_step * steps
-        if steps == PROBE_STEPS and seconds_per_epoch > 2 * left:
-            raise OutOfTime(f"one epoch takes about {seconds_per_epoch:.0f} s and {left:.0f} s are left")
-        self.planned_epochs = max(
-            1, plan_epochs(0, wanted=self.recipe.epochs, seconds_per_epoch=seconds_per_epoch, seconds_left=left)
+        planned = plan_first_epochs(
+            self.num_batches, wanted=self.recipe.epochs, seconds_per_step=seconds_per_step, seconds_left=left
         )
+        if steps == PROBE_STEPS and not planned:
+            seconds_per_epoch = seconds_per_step * self.num_batches
+            raise OutOfTime(f"one epoch takes about {seconds_per_epoch:.0f} s and {left:.0f} s are left")
+        self.planned_steps = planned or math.ceil(SMALLEST_PART * self.num_batches)
 
     def _seconds_left(self) -> float:
         return self._first(self.deadline.seconds_left())

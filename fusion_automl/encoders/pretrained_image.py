@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fusion_automl.backbones.nets.base import best_device, isolated
+from fusion_automl.backbones.nets.base import best_device, isolated, running
 from fusion_automl.data.images import decode_images
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.pretrained_net import (
@@ -28,7 +28,6 @@ from fusion_automl.encoders.pretrained_net import (
     paced,
     read_checkpoint,
     reading,
-    running,
     through,
     write_net,
 )

@@ -18,16 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fusion_automl.backbones.nets.base import best_device, isolated, multiplies_bf16
+from fusion_automl.backbones.nets.base import best_device, isolated
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, OutOfTime
 
 Rows = npt.NDArray[np.int64]
 
 CONFIG, WEIGHTS = "net.json", "net.safetensors"
-BULK_ROWS = 256
-"""From so many rows on, nets run in bfloat16 where the hardware multiplies it: 2.5 times as fast with AMX. A vector of
-length 1 then moves by 0.002 or less, and with the batch its row is in; fewer rows get float32."""
 WARM_BATCHES = 2
 """Batches that also pay for allocations and the choice of kernels, and tell nothing of the others."""
 
@@ -113,15 +110,6 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-@contextmanager
-def running(num_rows: int) -> Iterator[torch.device]:
-    """The device on which to run so many rows, in the precision that they are worth."""
-    device = best_device()
-    bf16 = num_rows >= BULK_ROWS and multiplies_bf16(device)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        yield device
-
-
 def layers_of(net: nn.Module) -> nn.ModuleList:
     """The transformer's layers, bottom first. Raises FitError for a net that is not one stack of layers."""
     config: Any = net.config
@@ -196,7 +184,7 @@ def paced(batches: Sequence[Rows], costs: npt.NDArray[Any], *, deadline: Deadlin
         left = deadline.seconds_left()
         expected = (time.monotonic() - started) / cost_done * cost_left if index > 2 * WARM_BATCHES else 0.0
         if left <= 0 or expected > 1.25 * left:
-            raise OutOfTime(f"{name}: batch {index + 1} of {len(batches)}, {left:.0f} s left, {expected:.0f} s needed")
+            raise OutOfTime(f"{name}: batch {index + 1} of {len(batches)}, {max(0.0, left):.0f} s left, {expected:.0f} s needed")
         yield batch
         cost = float(costs[batch].sum())
         cost_done, cost_left = cost_done + cost, cost_left - cost

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fusion_automl.backbones.nets.base import running
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders.pretrained_net import (
     Rows,
@@ -25,7 +26,6 @@ from fusion_automl.encoders.pretrained_net import (
     paced,
     read_checkpoint,
     reading,
-    running,
     through,
     write_net,
 )

@@ -35,7 +35,7 @@ def search(plan: Plan, listener: Listener) -> None:
         start_seconds = worker.wait_ready()
         while proposal := proposer.ask(plan.deadline):
             candidate = proposal.candidate
-            deadline = plan.deadline.within(plan.max_seconds_per_trial)
+            deadline = plan.deadline.within(proposal.order.max_seconds)
             if candidate == BASELINE:
                 deadline = Deadline.after(BASELINE_SECONDS)
             elif used_up(plan, ledger) or not worker.alive:

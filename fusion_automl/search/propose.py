@@ -85,6 +85,7 @@ class Proposer:
         self._nets: set[Net] = set()
         first = portfolio(space)
         self._trusted = {BASELINE, *first[:NUM_TRUSTED]}
+        self._too_long: list[Proposal] = []
         self._queue = deque(Proposal(Order(candidate)) for candidate in (BASELINE, *first))
         for trial in ledger.trials():
             self._learn(trial)
@@ -92,17 +93,26 @@ class Proposer:
     def ask(self, deadline: Deadline) -> Proposal | None:
         """The next candidate that is neither finished nor pending nor expected to overrun the deadline or to fail.
 
-        When little time is left it is the one of several that promises most for a second. None when the space is used up,
-        nothing in it fits, or the deadline is too near to begin anything.
+        When little time is left it is the one of several that promises most for a second. Where nothing is as short as a
+        trial should be, one of the portfolio may take all the time that is left. None when the space is used up, nothing in it
+        fits, or the deadline is too near to begin anything.
         """
         seconds_left = deadline.seconds_left()
         short = seconds_left < FEW_TRIALS * self._costs.typical_seconds()
         choices = self._choices(min(seconds_left, self.max_seconds_per_trial), NUM_CHOICES if short else 1)
+        may_be_long = not choices and seconds_left > self.max_seconds_per_trial
+        if may_be_long:
+            choices = [proposal for proposal in self._too_long if self._fits(proposal.candidate, seconds_left)][:1]
         if not choices:
             return None
         best = max(choices, key=self._promise_per_second) if short else choices[0]
         self._queue.extendleft(choice for choice in reversed(choices) if choice is not best)
-        order = Order(best.candidate, self._costs.bytes(best.candidate), self._worth_a_preview(best.candidate))
+        order = Order(
+            best.candidate,
+            self._costs.bytes(best.candidate),
+            self._worth_a_preview(best.candidate),
+            math.inf if may_be_long else self.max_seconds_per_trial,
+        )
         best = replace(best, order=order)
         self.pending[best.candidate.key] = best
         return best
@@ -119,13 +129,18 @@ class Proposer:
             if seconds < MIN_SECONDS_PER_TRIAL:
                 break
             closed = candidate.key in found or not self._open(candidate)
-            if not closed and SHRINKABLE * self._costs.seconds(candidate) <= seconds:
+            if not closed and self._fits(candidate, seconds):
                 found[candidate.key] = proposal
-            elif proposal.drawn_at is not None:
+            elif proposal.drawn_at is None:
+                self._too_long.append(proposal)
+            else:
                 repeats += closed
                 misfits += not closed
                 self.study.close(proposal.drawn_at, avoid=True)
         return list(found.values())
+
+    def _fits(self, candidate: Candidate, seconds: float) -> bool:
+        return self._open(candidate) and SHRINKABLE * self._costs.seconds(candidate) <= seconds
 
     def _open(self, candidate: Candidate) -> bool:
         known = self.ledger.get(candidate.key) is not None or candidate.key in self.pending

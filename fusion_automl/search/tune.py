@@ -74,7 +74,6 @@ def _tune(plan: Plan, listener: Listener, slots: Slots) -> None:
                     "threads": slots.threads,
                     "workers": [slots.workers, slots.fewest, slots.cpus, int(slots.gpus)],
                     "ends_at": time.time() + plan.deadline.seconds_left(),
-                    "max_seconds_per_trial": plan.max_seconds_per_trial,
                 },
                 search_alg=searcher,
                 metric="score",

@@ -34,8 +34,8 @@ class TrialActor(tune.Trainable):
     """Runs the candidate of its config and records it in the ledger; reused, so that data and libraries load once.
 
     The config holds `run`, a folder that all machines see or a URI, with the `patience` to have with that; `threads`; the
-    fields of `Workers`; the `order` as JSON text; `ends_at`, when the search ends on the wall clock, which all machines share;
-    and `max_seconds_per_trial`. A step yields `score` and `fold`; the last one only says that the report is in the ledger, or
+    fields of `Workers`; the `order` as JSON text; and `ends_at`, when the search ends on the wall clock, which all machines
+    share. A step yields `score` and `fold`; the last one only says that the report is in the ledger, or
     the `reason` why it is not found there, or that the disk is `full`. Ends this process when a fit overruns its deadline.
     """
 
@@ -65,12 +65,9 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         if self._folds is None:
-            seconds = min(self.config["ends_at"] - time.time(), self.config["max_seconds_per_trial"])
-            self._folds = self._runner.folds(
-                Order.from_json(json.loads(self.config["order"])),
-                deadline=Deadline.after(seconds),
-                may_end_process=True,
-            )
+            order = Order.from_json(json.loads(self.config["order"]))
+            deadline = Deadline.after(self.config["ends_at"] - time.time()).within(order.max_seconds)
+            self._folds = self._runner.folds(order, deadline=deadline, may_end_process=True)
         try:
             result = next(self._folds)
         except StopIteration as end:

@@ -102,7 +102,7 @@ class JointSearch(Searcher):
 
     def on_trial_start(self, trial: Trial) -> None:
         attempt = self._attempts[trial.trial_id]
-        attempt.deadline = self._plan.deadline.within(self._plan.max_seconds_per_trial)
+        attempt.deadline = self._plan.deadline.within(attempt.proposal.order.max_seconds)
         attempt.trial, attempt.actor = trial, trial.temporary_state.ray_actor
         self._listener.started(attempt.proposal.candidate)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fusion_automl.backbones.batches import make_batches
 from fusion_automl.backbones.nets.base import Net, batch_loss, holdout_loss, isolated, predict
 from fusion_automl.backbones.optimizer import make_optimizer
-from fusion_automl.backbones.recipe import Recipe, learning_rate_factor, plan_epochs
+from fusion_automl.backbones.recipe import Recipe, learning_rate_factor, plan_epochs, plan_first_epochs
 from fusion_automl.backbones.train import Training, train
 from fusion_automl.deadline import Deadline
 from fusion_automl.errors import FitError, OutOfTime
@@ -225,7 +225,62 @@ def test_an_epoch_that_cannot_fit_is_given_up_after_its_first_steps() -> None:
 
 def test_the_deadline_in_the_first_epoch_raises_out_of_time() -> None:
     with pytest.raises(OutOfTime, match=r"after \d+ of 10 steps"):
-        run(Recipe(0.01, 0.0, 5, 5, batch_size=32), net=OneLayer(2, seconds=0.1), deadline=Deadline.after(0.35))
+        run(Recipe(0.01, 0.0, 5, 5, batch_size=32), net=OneLayer(2, seconds=0.1), deadline=Deadline.after(0.15))
+
+
+class Clock:
+    """Stands still but for the steps of a net, each of which takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def tick(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        self.now += 1.0
+        return batch
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(80.0, 40), (50.0, 27), (35.0, 13)])
+def test_an_epoch_that_does_not_fit_is_cut_short_with_a_whole_schedule(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, steps: int
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    recipe = Recipe(0.05, 0.0, epochs=5, patience=5, batch_size=5)
+    net, training = run(recipe, deadline=Deadline.after(seconds), augment=clock.tick)
+    assert len(training.epochs) == 1
+    assert clock.now == steps  # of 40
+    assert training.epochs[0].learning_rate < 0.05 * recipe.learning_rate
+    x, y = points(60, seed=1)
+    with torch.inference_mode():
+        loss = float(nn.functional.cross_entropy(net(x), y))
+    assert training.epochs[0].holdout_loss == pytest.approx(loss, rel=1e-2)  # bfloat16, where there is AMX
+
+
+def test_a_step_that_slows_down_ends_an_epoch_of_which_a_quarter_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    seen: list[float] = []
+
+    def tick(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        seen.append(clock.now)
+        clock.now += 100.0 if len(seen) == 14 else 1.0
+        return batch
+
+    recipe = Recipe(0.05, 0.0, epochs=5, patience=5, batch_size=5)
+    _, training = run(recipe, deadline=Deadline.after(60.0), augment=tick)
+    assert len(seen) == 14
+    assert len(training.epochs) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "steps"),
+    [(float("inf"), 2000), (300.0, 200), (160.0, 100), (149.0, 91), (140.0, 83), (80.0, 26), (78.0, 0)],
+)
+def test_a_first_epoch_is_cut_short_where_it_leaves_no_time_to_apply_it(seconds_left: float, steps: int) -> None:
+    assert plan_first_epochs(100, wanted=20, seconds_per_step=1.0, seconds_left=seconds_left) == steps
 
 
 def test_a_short_budget_shrinks_the_schedule_to_the_epochs_that_fit() -> None:

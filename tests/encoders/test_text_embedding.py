@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from fusion_automl.backbones.nets.base import best_device, multiplies_bf16
+from fusion_automl.backbones.nets.base import BULK_ROWS, best_device, multiplies_bf16
 from fusion_automl.data.schema import Column, Schema
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import pretrained_text
-from fusion_automl.encoders.pretrained_net import BULK_ROWS, batches_by_length, paced
+from fusion_automl.encoders.pretrained_net import batches_by_length, paced
 from fusion_automl.encoders.text_embedding import FittedTextEmbedding, TextEmbedding
 from fusion_automl.errors import OutOfTime
 from tests.contracts.rows import mixed_dataset

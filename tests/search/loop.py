@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +23,10 @@ def local(text: str, folder: Path, *, modalities: tuple[str, ...] = ("tabular",)
     return fit_space(read_space(path), modalities, "binary", 500)  # type: ignore[arg-type]
 
 
-def proposer(space: LocalSpace, run: Path, *, seed: int = 0, num_folds: int = NUM_FOLDS) -> Proposer:
-    return Proposer(space, Ledger(run), seed=seed, num_folds=num_folds)
+def proposer(
+    space: LocalSpace, run: Path, *, seed: int = 0, num_folds: int = NUM_FOLDS, max_seconds: float = math.inf
+) -> Proposer:
+    return Proposer(space, Ledger(run), seed=seed, num_folds=num_folds, max_seconds_per_trial=max_seconds)
 
 
 def done(candidate: Candidate, score: float = 0.5, *, seconds: float = 1.0) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
 from fusion_automl.search.ledger import Report
+from fusion_automl.search.order import Order
 from fusion_automl.search.propose import BASELINE, MAX_LOST_MACHINES, Proposer
 from tests.search.loop import done, failed, local, proposer, pruned, run_loop
 
@@ -121,6 +123,33 @@ def test_with_little_time_left_the_best_of_several_for_its_seconds_is_asked(tmp_
         names.append(proposal.candidate.all_classical())
     assert names == [("ridge",)] * 4
     assert asker.ask(Deadline.after(0.1)) is None
+
+
+NET = (
+    FINITE.replace("[[portfolio]]", '[[portfolio]]\nfusion = "backbone"\nbackbones.tabular = "tabm"\n\n[[portfolio]]')
+    + """
+[backbone.tabm]
+
+[fusion.backbone]
+"""
+)
+
+
+def test_what_is_too_long_for_a_trial_comes_when_nothing_shorter_is_left(tmp_path: Path) -> None:
+    asker = proposer(local(NET, tmp_path), tmp_path, max_seconds=12.0)
+    asked = run_loop(asker, lambda candidate: done(candidate, seconds=10.0), trials=9)
+    assert asked[1].describe() == "concat(onehot -> ridge)"
+    assert asker.ask(Deadline.after(11.0)) is None  # the net is taken to need 20 s
+    proposal = asker.ask(Deadline.after(30.0))
+    assert proposal is not None and proposal.candidate.describe() == "backbone(tabm)"
+    assert proposal.order.max_seconds == math.inf
+    assert asker.ask(Deadline.after(30.0)) is None
+
+
+def test_a_trial_may_take_its_share(tmp_path: Path) -> None:
+    proposal = proposer(local(FINITE, tmp_path), tmp_path, max_seconds=12.0).ask(Deadline.after(30.0))
+    assert proposal is not None and proposal.order.max_seconds == 12.0
+    assert Order.from_json(proposal.order.to_json()) == proposal.order
 
 
 def test_the_baseline_is_asked_for_however_late_it_is(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from fusion_automl.encoders.pretrained_net import mean_over_steps, through
 
 SCALE = 2.0
 """What an update is multiplied by, whatever its rank: `lora_alpha` is twice the rank."""
-EVALUATION_ROWS = 128
 Updates = dict[str, Tensor]
 """For each tuned weight its factors, under its name and `.A` or `.B`: the update is SCALE * B @ A."""
 
@@ -29,8 +28,6 @@ class LayersOverStates(Net):
     In training, `dropout` is the share of a row's tokens that are left out, and that of the head's inputs. The layers' own
     dropout is off: drawing its masks took 45 % of a step on a processor.
     """
-
-    evaluation_rows = EVALUATION_ROWS
 
     def __init__(self, layers: nn.ModuleList, norm: nn.Module, size: int, *, dropout: float, num_outputs: int) -> None:
         super().__init__()

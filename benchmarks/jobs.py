@@ -178,6 +178,7 @@ def _words(job: Job, rows: tuple[Path, Path], folder: Path) -> dict[str, Any]:
         "budget": job.budget,
         "seed": job.seed,
         "space": job.system.space,
+        "preset": job.system.preset,
         "out": str(folder),
     }
 

@@ -25,7 +25,7 @@ from versus import add_run_options, figure, print_failures, run_jobs
 
 JOINT = "joint"
 SPACES = tuple(
-    System(name, "fusion.py", takes_images=True, space=space)
+    System(name, "fusion.py", takes_images=True, space=space, preset="best-quality")
     for name, space in (
         (JOINT, "default"),
         ("deep", "deep"),

@@ -23,6 +23,7 @@ class System:
     installs: tuple[tuple[str, ...], ...] = ()
     takes_images: bool = False
     space: str = ""
+    preset: str = ""
 
     def python(self, venvs: Path) -> Path:
         return self._home(venvs) / "bin" / "python" if self.installs else Path(sys.executable)
@@ -46,7 +47,8 @@ class System:
 
 
 SYSTEMS = (
-    System("fusion", "fusion.py", takes_images=True, space="default"),
+    System("fusion", "fusion.py", takes_images=True, space="default", preset="best-quality"),
+    System("fusion_fast", "fusion.py", takes_images=True, space="default", preset="fast-inference"),
     System("autogluon_tabular", "autogluon_tabular.py", ((TORCH,), ("autogluon.tabular[all]==1.6.3", TORCH))),
     System(
         "automm",

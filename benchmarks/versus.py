@@ -20,7 +20,7 @@ from typing import Any
 import cases
 import systems
 from cases import DATA
-from goals import judge, summarize
+from goals import judge, ranked, summarize
 from jobs import plan, read_lines, run_all
 from ranks import loss_table, mean_ranks, record
 from systems import VENVS
@@ -71,7 +71,7 @@ def print_tables(lines: Sequence[dict[str, Any]]) -> None:
         of_budget = list(group)
         print(f"\nBudget {budget:g} s, {of_budget[0]['machine']}\n")
         print_figures(of_budget)
-        print_ranks(of_budget)
+        print_ranks(ranked(of_budget))
         print_failures(of_budget)
         for verdict in judge(of_budget):
             print(verdict)

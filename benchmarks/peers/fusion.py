@@ -15,7 +15,7 @@ class Fusion:
             *(str(Path(sys.executable).parent / "fusion-automl"), "fit", job.train, "--test", job.test, "--json"),
             *("--target", job.target, "--task", job.task, "--metric", job.metric, "--ignore", ",".join(job.ignore)),
             *("--budget", f"{job.budget:g}s", "--seed", str(job.seed), "--space", job.space),
-            *("--out", str(job.folder / "run")),
+            *("--preset", job.preset, "--out", str(job.folder / "run")),
         ]
         os.execv(command[0], command)  # this process becomes the command: nothing of ours is counted with it
 

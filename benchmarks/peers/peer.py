@@ -39,6 +39,7 @@ class Job:
     seed: int
     out: str
     space: str
+    preset: str
 
     @property
     def folder(self) -> Path:

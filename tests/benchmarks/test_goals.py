@@ -74,6 +74,18 @@ def test_a_table_is_lost_only_beyond_the_noise_between_seeds() -> None:
     assert verdict(lines(0.81), "german_credit").met is True
 
 
+def test_the_fast_form_of_ours_is_judged_by_its_speed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [*pair("adult", 0.93, 0.92), line("fusion_fast", "adult", 0.925)]
+    lines[2]["rows_per_second"] = 9000.0
+    told = verdict(lines, "at the same score")
+    assert told.met is True and told.found == "Times faster: adult 1.0 or 9.0 (fast-inference)"
+    assert verdict(lines, "better mean rank").found == "Mean ranks over 1 cases: fusion 1.00, autogluon_tabular 2.00"
+    lines[2]["scores"] = {"roc_auc": 0.91}
+    assert verdict(lines, "at the same score").met is False
+    print_tables(lines)
+    assert "over the 1 cases" in capsys.readouterr().out
+
+
 def test_speed_counts_where_our_score_is_as_good() -> None:
     lines = [*pair("adult", 0.93, 0.92), *pair("german_credit", 0.7, 0.8)]
     lines[0]["rows_per_second"] = 3500.0

@@ -71,7 +71,7 @@ def test_probabilities_are_put_in_the_order_of_the_task() -> None:
 
 def test_only_small_cases_take_every_seed() -> None:
     small, large = (next(case for case in CASES if case.name == name) for name in ("german_credit", "adult"))
-    jobs = plan(SYSTEMS[:2], [small, large], [0, 1], [150.0])
+    jobs = plan(SYSTEMS[::2][:2], [small, large], [0, 1], [150.0])
     assert [(job.case.name, job.seed, job.system.name) for job in jobs] == [
         ("german_credit", 0, "fusion"),
         ("german_credit", 0, "autogluon_tabular"),

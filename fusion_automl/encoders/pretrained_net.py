@@ -184,7 +184,9 @@ def paced(batches: Sequence[Rows], costs: npt.NDArray[Any], *, deadline: Deadlin
         left = deadline.seconds_left()
         expected = (time.monotonic() - started) / cost_done * cost_left if index > 2 * WARM_BATCHES else 0.0
         if left <= 0 or expected > 1.25 * left:
-            raise OutOfTime(f"{name}: batch {index + 1} of {len(batches)}, {max(0.0, left):.0f} s left, {expected:.0f} s needed")
+            raise OutOfTime(
+                f"{name}: batch {index + 1} of {len(batches)}, {max(0.0, left):.0f} s left, {expected:.0f} s needed"
+            )
         yield batch
         cost = float(costs[batch].sum())
         cost_done, cost_left = cost_done + cost, cost_left - cost

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from fusion_automl.backbones import BACKBONES
+from fusion_automl.backbones.nets.base import BULK_ROWS
 from fusion_automl.candidate import Spec
 from fusion_automl.component import component_class, hyperparameters, missing_libraries
 from fusion_automl.data.dataset import Dataset
@@ -166,6 +167,14 @@ def test_a_row_alone_equals_the_row_in_a_batch(test: Dataset, fitted: Ready) -> 
         alone = fitted.forward(test.frame.iloc[[row]])
         np.testing.assert_allclose(alone.embedding[0], together.embedding[row], atol=1e-4)
         np.testing.assert_allclose(alone.prediction[0], together.prediction[row], atol=1e-4)
+
+
+def test_a_row_among_many_is_the_row_among_few_but_for_rounding(test: Dataset, fitted: Ready) -> None:
+    times = -(-BULK_ROWS // len(test))
+    many = fitted.forward(pd.concat([test.frame] * times, ignore_index=True))
+    few = fitted.forward(test.frame)
+    for one, other in zip(many, few, strict=True):
+        np.testing.assert_allclose(one, np.tile(other, (times, 1)), atol=0.03)
 
 
 def test_no_rows_give_no_rows(test: Dataset, fitted: Ready) -> None:

@@ -75,7 +75,8 @@ def finish(
     left = max(1.0, deadline.seconds_left())
     # Choosing and refitting take up to four fifths of what is left, the test rows up to 30 % (far less where members were
     # refitted), and comparisons most of the rest.
-    affordable = 0.3 * left / max(1, len(test[0])) if test else math.inf
+    num_test = len(test[0]) if test else 0
+    affordable = 0.3 * left / num_test if num_test else math.inf
     make = partial(
         assemble,
         run / "artifact",
@@ -83,6 +84,7 @@ def finish(
         store=store,
         preset=preset,
         limits=replace(limits or Limits(), row_seconds=affordable),
+        num_test=num_test,
         deadline=deadline,
         threads=threads,
     )

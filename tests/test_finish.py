@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from fusion_automl.artifact import load
+from fusion_automl.assemble import assemble
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
+from fusion_automl.ensemble.field import make_field
+from fusion_automl.ensemble.price import Limits
 from fusion_automl.errors import RunError
 from fusion_automl.evaluate import Problem
 from fusion_automl.finish import Result, finish
@@ -60,6 +63,30 @@ def _finish_without(gone: list[Candidate], monkeypatch: pytest.MonkeyPatch, tmp_
         notes=[],
         interrupted=True,
     )
+
+
+@pytest.mark.parametrize(("num_test", "refitted"), [(0, True), (10**12, False)])
+def test_members_are_not_fitted_again_at_the_cost_of_the_test_rows(
+    num_test: int, refitted: bool, tmp_path: Path
+) -> None:
+    dataset = mixed_dataset("binary")
+    problem = Problem(dataset, make_split(dataset, num_folds=2, seed=0), METRICS[DEFAULTS["binary"]], 0)
+    write_problem(tmp_path, problem, {})
+    runner = TrialRunner(tmp_path, threads=1)
+    runner.run(Order(CANDIDATES[0]), deadline=Deadline.never(), on_fold=lambda *_: None, may_end_process=False)
+    winner = assemble(
+        tmp_path / "artifact",
+        problem,
+        make_field(problem, runner.ledger),
+        runner.store,
+        preset="best-quality",
+        limits=Limits(),
+        num_test=num_test,
+        deadline=Deadline.after(60.0),
+        threads=1,
+    )
+    (trial,) = winner.ensemble.trials
+    assert len(trial.report.outputs) == (1 if refitted else 2)
 
 
 def test_members_are_those_whose_parts_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

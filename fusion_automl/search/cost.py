@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fusion_automl.candidate import Candidate, Spec
+from fusion_automl.encoders.frozen_embedding import whole
 from fusion_automl.search.follow import Net, nets
 from fusion_automl.search.ledger import Trial
 from fusion_automl.store.disk import Store
@@ -70,7 +71,8 @@ class Regression:
 class CostModel:
     """Seconds by the parts of a candidate that the store does not have yet, bytes by its family and its sizes.
 
-    A backbone that ran out of time on its own would do so again in every fusion that needs it: those cost infinitely much.
+    A backbone that ran out of time on its own would do so again in every fusion that needs it, and so would the layers of a
+    frozen net: those cost infinitely much.
     """
 
     def __init__(self, store: Store, *, rows: int, num_folds: int) -> None:
@@ -91,6 +93,10 @@ class CostModel:
         candidate, report = trial.candidate, trial.report
         if candidate.fusion.name == "backbone" and report.status == "out_of_time":
             self._too_slow |= set(candidate.backbones)
+        if report.status == "out_of_time" and not report.fold_scores:
+            encoders = (spec for part in (candidate, *candidate.members) for spec in part.encoders)
+            # What `paced` says of a frozen net: it ran once for all folds, and will not be faster with another head.
+            self._too_slow |= {whole(spec) for spec in encoders if report.reason.startswith(f"{spec.name}: batch ")}
         for key in report.nodes:
             if key not in self._nodes:
                 self._nodes.add(key)
@@ -115,7 +121,9 @@ class CostModel:
     def seconds(self, candidate: Candidate) -> float:
         """The expected seconds over all folds; a kind of part that was never seen costs what its like do, or nothing, but a
         net as much as UNSEEN_NET trials."""
-        if self._too_slow & {spec for part in (candidate, *candidate.members) for spec in part.backbones}:
+        parts = (candidate, *candidate.members)
+        needed = {spec for part in parts for spec in (*part.backbones, *map(whole, part.encoders))}
+        if self._too_slow & needed:
             return math.inf
         missing = {piece.what: piece for piece in pieces(candidate) if piece.what not in self._stored}
         return self._num_folds * sum(map(self._piece_seconds, missing.values()))

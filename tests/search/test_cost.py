@@ -102,6 +102,30 @@ def test_a_backbone_that_ran_out_of_time_is_not_tried_again_inside_a_fusion(kitc
     assert math.isfinite(kitchen.costs.seconds(other))
 
 
+@pytest.mark.parametrize(
+    ("reason", "slow"),
+    [
+        ("text_embedding: batch 6 of 368, 21 s left, 87 s needed", True),
+        ("text_embedding: no time left to start.", False),
+        ("no time for 2 folds of 9.0 s more, with 1.0 s left", False),
+    ],
+)
+def test_a_frozen_net_that_was_too_slow_is_not_run_again_under_another_head(
+    kitchen: Kitchen, reason: str, slow: bool
+) -> None:
+    def under(classical: str, **params: int) -> Candidate:
+        encoders = (Spec.of("onehot"), Spec.of("text_embedding", **params))
+        return Candidate(Spec.of("concat"), encoders, (), Spec.of(classical))
+
+    first = under("ridge", components=30)
+    kitchen.costs.learn(Trial(first, Report(first.key, "out_of_time", None, (), 7.0, 7.0, 0, 0, reason)))
+    for other in (under("catboost"), Candidate(Spec.of("average"), members=(trees(1), under("ridge", components=60)))):
+        assert (kitchen.costs.seconds(other) == math.inf) is slow
+    assert math.isfinite(
+        kitchen.costs.seconds(Candidate(Spec.of("concat"), (Spec.of("onehot"),), (), Spec.of("ridge")))
+    )
+
+
 def test_a_net_of_a_kind_never_seen_is_taken_for_dear(kitchen: Kitchen) -> None:
     kitchen.learn(trees(100))
     assert kitchen.costs.seconds(NET) == pytest.approx(2 * kitchen.costs.typical_seconds())

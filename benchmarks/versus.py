@@ -96,6 +96,8 @@ def print_figures(lines: Sequence[dict[str, Any]]) -> None:
 def print_ranks(lines: Sequence[dict[str, Any]]) -> None:
     table = loss_table(lines)
     ranks = mean_ranks(table)
+    if len(ranks) < 2:
+        return
     print(f"\nMean rank over the {len(table)} cases that all systems ran (1 is best; no model is last):")
     for system, rank in ranks.items():
         against = (f"{other} {'-'.join(map(str, record(table, system, other)))}" for other in ranks.index.drop(system))

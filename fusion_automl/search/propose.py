@@ -100,9 +100,10 @@ class Proposer:
         seconds_left = deadline.seconds_left()
         short = seconds_left < FEW_TRIALS * self._costs.typical_seconds()
         choices = self._choices(min(seconds_left, self.max_seconds_per_trial), NUM_CHOICES if short else 1)
-        may_be_long = not choices and seconds_left > self.max_seconds_per_trial
+        may_be_long = not choices
         if may_be_long:
-            choices = [proposal for proposal in self._too_long if self._fits(proposal.candidate, seconds_left)][:1]
+            still_open = (proposal for proposal in self._too_long if self._open(proposal.candidate))
+            choices = [proposal for proposal in still_open if self._fits(proposal.candidate, seconds_left)][:1]
         if not choices:
             return None
         best = max(choices, key=self._promise_per_second) if short else choices[0]
@@ -132,7 +133,7 @@ class Proposer:
             if not closed and self._fits(candidate, seconds):
                 found[candidate.key] = proposal
             elif proposal.drawn_at is None:
-                self._too_long.append(proposal)
+                self._too_long += [] if closed else [proposal]
             else:
                 repeats += closed
                 misfits += not closed
@@ -140,7 +141,7 @@ class Proposer:
         return list(found.values())
 
     def _fits(self, candidate: Candidate, seconds: float) -> bool:
-        return self._open(candidate) and SHRINKABLE * self._costs.seconds(candidate) <= seconds
+        return max(SHRINKABLE * self._costs.seconds(candidate), MIN_SECONDS_PER_TRIAL) <= seconds
 
     def _open(self, candidate: Candidate) -> bool:
         known = self.ledger.get(candidate.key) is not None or candidate.key in self.pending

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from fusion_automl.backbones.nets.base import isolated
+from fusion_automl.backbones.nets.base import in_batches, isolated
 from fusion_automl.backbones.nets.image import ConvolutionOverImages, ShiftAndFlip
 from fusion_automl.backbones.nets.series import Jitter
 from fusion_automl.backbones.nets.text import ConvolutionOverWords, RecurrentOverWords, TextNet, WordDropout
@@ -79,6 +79,16 @@ def test_word_dropout_leaves_padding_and_most_words() -> None:
         (dropped,) = WordDropout(0.25)((tokens,))
     assert (dropped[:, 15:] == PADDING).all()
     assert float((dropped[:, :15] == UNKNOWN).float().mean()) == pytest.approx(0.25, abs=0.05)
+
+
+def test_rows_of_like_length_run_together_and_none_is_left_out() -> None:
+    net = text_nets()[0]
+    net.evaluation_rows = 3
+    tokens = torch.full((7, 5), PADDING)
+    for row, length in enumerate([5, 1, 4, 2, 5, 1, 3]):
+        tokens[row, :length] = 7
+    rows = torch.tensor([0, 1, 2, 3, 4, 6])
+    assert [sorted(batch.tolist()) for batch in in_batches(net, (tokens,), rows)] == [[1, 3, 6], [0, 2, 4]]
 
 
 def test_an_unknown_cell_is_refused() -> None:

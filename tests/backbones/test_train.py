@@ -293,6 +293,22 @@ def test_a_step_that_slows_down_ends_an_epoch_of_which_a_quarter_is_done(monkeyp
     assert len(training.epochs) == 1
 
 
+def test_a_part_of_an_epoch_gets_shorter_when_steps_slow_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    seen: list[float] = []
+
+    def tick(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        seen.append(clock.now)
+        clock.now += 1.2 if len(seen) > 10 else 1.0
+        return batch
+
+    recipe = Recipe(0.05, 0.0, epochs=5, patience=5, batch_size=5)
+    _, training = run(recipe, deadline=Deadline.after(60.0), augment=tick)
+    assert 25 < len(seen) < 35  # of 40; 37 were planned after the first ten
+    assert training.epochs[0].learning_rate < 0.2 * recipe.learning_rate
+
+
 @pytest.mark.parametrize(
     ("seconds_left", "steps"),
     [(float("inf"), 2000), (300.0, 200), (160.0, 100), (149.0, 91), (140.0, 83), (80.0, 26), (78.0, 0)],

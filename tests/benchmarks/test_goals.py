@@ -124,6 +124,7 @@ def test_the_tables_hold_figures_ranks_failures_and_goals(capsys: pytest.Capture
         [*pair("adult", 0.93, 0.92), *pair("rotten_tomatoes", 0.9, None), line("fusion", "x", 0.5, budget=9.0)]
     )
     shown = capsys.readouterr().out
+    assert shown.count("Mean rank over") == 1  # none for a system alone
     assert shown.index("Budget 9 s") < shown.index("Budget 150 s")
     assert (
         "adult               roc_auc   fusion                  0.9300          -        93.3%    1,000   5.0000"

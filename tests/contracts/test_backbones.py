@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from fusion_automl.backbones import BACKBONES
+from fusion_automl.backbones import fitted as backbones_fitted
+from fusion_automl.backbones.nets import base
 from fusion_automl.backbones.nets.base import BULK_ROWS
 from fusion_automl.candidate import Spec
 from fusion_automl.component import component_class, hyperparameters, missing_libraries
@@ -169,12 +171,18 @@ def test_a_row_alone_equals_the_row_in_a_batch(test: Dataset, fitted: Ready) -> 
         np.testing.assert_allclose(alone.prediction[0], together.prediction[row], atol=1e-4)
 
 
-def test_a_row_among_many_is_the_row_among_few_but_for_rounding(test: Dataset, fitted: Ready) -> None:
+def test_a_row_among_many_is_the_row_among_few_but_for_rounding(
+    test: Dataset, fitted: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "multiplies_bf16", lambda device: True)
+    monkeypatch.setattr(backbones_fitted, "READ_ROWS", 100)
     times = -(-BULK_ROWS // len(test))
     many = fitted.forward(pd.concat([test.frame] * times, ignore_index=True))
     few = fitted.forward(test.frame)
     for one, other in zip(many, few, strict=True):
         np.testing.assert_allclose(one, np.tile(other, (times, 1)), atol=0.03)
+        assert one.dtype == other.dtype
+    assert not np.array_equal(many.embedding, np.tile(few.embedding, (times, 1)))  # bfloat16
 
 
 def test_no_rows_give_no_rows(test: Dataset, fitted: Ready) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fusion_automl.candidate import Candidate
 from fusion_automl.deadline import Deadline
-from fusion_automl.search.ledger import Report
+from fusion_automl.search.ledger import Report, Trial
 from fusion_automl.search.order import Order
 from fusion_automl.search.propose import BASELINE, MAX_LOST_MACHINES, Proposer
 from tests.search.loop import done, failed, local, proposer, pruned, run_loop
@@ -144,6 +144,16 @@ def test_what_is_too_long_for_a_trial_comes_when_nothing_shorter_is_left(tmp_pat
     assert proposal is not None and proposal.candidate.describe() == "backbone(tabm)"
     assert proposal.order.max_seconds == math.inf
     assert asker.ask(Deadline.after(30.0)) is None
+
+
+def test_what_was_taken_for_too_long_gets_another_chance(tmp_path: Path) -> None:
+    asker = proposer(local(NET, tmp_path), tmp_path, max_seconds=12.0)
+    asked = run_loop(asker, lambda candidate: done(candidate, seconds=10.0), trials=9)
+    for _ in range(10):  # then others take next to no time
+        asker._learn(Trial(asked[-1], done(asked[-1], seconds=0.01)))
+    assert asker.ask(Deadline.after(0.4)) is None
+    proposal = asker.ask(Deadline.after(11.0))
+    assert proposal is not None and proposal.candidate.describe() == "backbone(tabm)"
 
 
 def test_a_trial_may_take_its_share(tmp_path: Path) -> None:

@@ -203,6 +203,14 @@ def test_the_deadline_is_kept_when_a_fit_cannot_be_interrupted(tmp_path: Path) -
     assert diary.statuses[svm.key] == "out_of_time"
 
 
+def test_the_inline_engine_ends_a_trial_that_overruns(tmp_path: Path) -> None:
+    asked = replace(plan(tmp_path, ENDLESS, rows=1500, noise=True), max_trials=1, max_seconds_per_trial=2.0, seed=1)
+    diary = Diary()
+    inline.search(asked, diary)
+    first, second = diary.started_keys
+    assert (diary.statuses[first], diary.statuses[second]) == ("done", "out_of_time")
+
+
 def test_a_trial_that_overruns_is_ended_and_ctrl_c_ends_the_search(tmp_path: Path) -> None:
     pressed: list[float] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,36 @@ def test_members_are_not_fitted_again_at_the_cost_of_the_test_rows(
     )
     (trial,) = winner.ensemble.trials
     assert len(trial.report.outputs) == (1 if refitted else 2)
+
+
+def test_the_artifact_is_made_for_as_many_rows_as_are_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    class Enough(Exception):
+        """Nothing that follows is of interest."""
+
+    def stop(*_: Any, **settings: Any) -> None:
+        asked.update(settings)
+        raise Enough
+
+    dataset = mixed_dataset("binary")
+    problem = Problem(dataset, make_split(dataset, num_folds=2, seed=0), METRICS[DEFAULTS["binary"]], 0)
+    write_problem(tmp_path, problem, {})
+    runner = TrialRunner(tmp_path, threads=1)
+    runner.run(Order(CANDIDATES[0]), deadline=Deadline.never(), on_fold=lambda *_: None, may_end_process=False)
+    monkeypatch.setattr("fusion_automl.finish.assemble", stop)
+    with pytest.raises(Enough):
+        finish(
+            runner.ledger,
+            problem,
+            deadline=Deadline.after(60.0),
+            budget=60,
+            started=time.monotonic(),
+            test=(dataset.frame.iloc[:7], dataset.y[:7]),
+            notes=[],
+            interrupted=False,
+        )
+    assert asked["num_test"] == 7
 
 
 def test_members_are_those_whose_parts_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,8 @@ def test_the_fast_form_of_ours_is_judged_by_its_speed_alone(capsys: pytest.Captu
     told = verdict(lines, "at the same score")
     assert told.met is True and told.found == "Times faster: adult 1.0 or 9.0 (fast-inference)"
     assert verdict(lines, "better mean rank").found == "Mean ranks over 1 cases: fusion 1.00, autogluon_tabular 2.00"
+    rich = [*pair("rotten_tomatoes", 0.9, 0.8), line("fusion_fast", "rotten_tomatoes", 0.95)]
+    assert verdict(rich, "a win").met is True
     lines[2]["scores"] = {"roc_auc": 0.91}
     assert verdict(lines, "at the same score").met is False
     print_tables(lines)

@@ -209,6 +209,7 @@ def test_the_inline_engine_ends_a_trial_that_overruns(tmp_path: Path) -> None:
     inline.search(asked, diary)
     first, second = diary.started_keys
     assert (diary.statuses[first], diary.statuses[second]) == ("done", "out_of_time")
+    assert not asked.deadline.passed()  # it was the trial's time that was up, not the search's
 
 
 def test_a_trial_that_overruns_is_ended_and_ctrl_c_ends_the_search(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def _opened(tuning: Tuning, frozen: Path, outputs: Outputs, states: npt.NDArray[
 
     from fusion_automl.backbones.nets.lora import add_updates
 
-    net = _build(frozen, tuning.layers, tuning.dropout, outputs)
+    net = _build(frozen, tuning.layers, tuning.dropout, outputs, learning=True)
     add_updates(net.layers, rank=tuning.rank)
     # Autocast chooses the precision of each product; peft's own conversion to float32 and back would only cost time.
     with net.reading(states), disable_input_dtype_casting(net.layers):
@@ -181,12 +181,12 @@ class FittedLora:
         return cls.merged(weights, head, config["layers"], Outputs(**config["outputs"]), frozen)
 
 
-def _build(frozen: Path, layers: int, dropout: float, outputs: Outputs) -> LayersOverStates:
+def _build(frozen: Path, layers: int, dropout: float, outputs: Outputs, *, learning: bool = False) -> LayersOverStates:
     """The last layers of the frozen net, as they were pretrained, under a new head."""
     from fusion_automl.backbones.nets.lora import LayersOverStates
     from fusion_automl.encoders.pretrained_net import layers_of, load_net, norm_of
 
-    net = load_net(frozen)
+    net = load_net(frozen, learning=learning)
     config: Any = net.config
     return LayersOverStates(
         layers_of(net)[-layers:], norm_of(net), config.hidden_size, dropout=dropout, num_outputs=outputs.size

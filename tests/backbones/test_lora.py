@@ -16,8 +16,8 @@ from fusion_automl.backbones.nets.lora import LayersOverStates, add_updates, mer
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
-from fusion_automl.encoders import sequences
-from fusion_automl.encoders.pretrained_net import layers_of, norm_of
+from fusion_automl.encoders import pretrained_net, sequences
+from fusion_automl.encoders.pretrained_net import layers_of, load_net, norm_of
 from fusion_automl.encoders.sequences import Sequences
 from fusion_automl.encoders.text_states import FittedTextStates, TextStates
 from fusion_automl.ensemble.build import Ensemble
@@ -84,6 +84,23 @@ def test_merged_updates_say_what_they_said_beside_the_weights(frozen: FittedText
     assert (before - expected).abs().max() > 0.2
     # Weights that were in bfloat16 for a while are rounded; the updates are not.
     torch.testing.assert_close(_embed(plain, states), expected, atol=0.02, rtol=0)
+
+
+def test_layers_that_learn_have_another_attention_with_the_same_result(
+    frozen: FittedTextStates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen.save(tmp_path)
+    monkeypatch.setattr(pretrained_net, "best_device", lambda: torch.device("cpu"))
+    learning, applied = load_net(tmp_path, learning=True), load_net(tmp_path)
+    assert [net.config._attn_implementation for net in (learning, applied)] == ["eager", "sdpa"]
+    numbers = torch.arange(5, 25).view(2, 10)
+    inside = torch.arange(10) < torch.tensor([[10], [6]])
+    with torch.inference_mode():
+        found, expected = (
+            net(input_ids=numbers, attention_mask=inside.long()).last_hidden_state[inside]
+            for net in (learning, applied)
+        )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_training_leaves_out_tokens_and_prediction_none(frozen: FittedTextStates) -> None:

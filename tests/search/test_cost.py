@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fusion_automl.backbones.text_lora import TextLora
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.search.cost import CostModel, Regression
 from fusion_automl.search.ledger import Report, Status, Trial
@@ -49,6 +50,7 @@ class Kitchen:
 
 def _parts(candidate: Candidate) -> list[tuple[str, Spec]]:
     found = [("encoders", spec) for spec in candidate.encoders] + [("backbones", spec) for spec in candidate.backbones]
+    found += [("states", TextLora().below()) for spec in candidate.backbones if spec.name == "text_lora"]
     return found + ([("classical", candidate.classical)] if candidate.classical else [])
 
 
@@ -124,6 +126,33 @@ def test_a_frozen_net_that_was_too_slow_is_not_run_again_under_another_head(
     assert math.isfinite(
         kitchen.costs.seconds(Candidate(Spec.of("concat"), (Spec.of("onehot"),), (), Spec.of("ridge")))
     )
+
+
+def test_a_frozen_net_is_paid_for_once_whatever_is_built_on_it(kitchen: Kitchen) -> None:
+    def under(components: int, max_length: int = 128) -> Candidate:
+        embedding = Spec.of("text_embedding", components=components, max_length=max_length)
+        return Candidate(Spec.of("concat"), (embedding,), (), Spec.of("ridge"))
+
+    kitchen.learn(under(0), text_embedding=60.0, ridge=1.0)
+    assert kitchen.costs.seconds(under(30)) == pytest.approx(NUM_FOLDS * 1.0)
+    assert kitchen.costs.seconds(under(0, max_length=64)) == pytest.approx(60.0 + NUM_FOLDS * 1.0)
+
+
+def test_tuned_layers_cost_what_the_frozen_net_tells_until_one_was_trained(kitchen: Kitchen) -> None:
+    frozen = Candidate(Spec.of("concat"), (Spec.of("text_embedding"),), (), Spec.of("ridge"))
+    tuned = Candidate(Spec.of("backbone"), backbones=(Spec.of("text_lora"),))
+    kitchen.learn(NET, text_cnn=1.0)
+    assert kitchen.costs.seconds(tuned) == pytest.approx(NUM_FOLDS * 1.0)
+    kitchen.learn(frozen, text_embedding=60.0)
+    assert kitchen.costs.seconds(tuned) == pytest.approx(60.0 + NUM_FOLDS * 1.6 * 60.0)
+    elsewhere = Candidate(Spec.of("backbone"), backbones=(Spec.of("text_lora", checkpoint="else"),))
+    assert kitchen.costs.seconds(elsewhere) == pytest.approx(NUM_FOLDS * 1.0)
+
+    kitchen.learn(tuned, text_states=30.0, text_lora=20.0)
+    other = Candidate(Spec.of("backbone"), backbones=(Spec.of("text_lora", learning_rate=0.1),))
+    assert kitchen.costs.seconds(other) == pytest.approx(NUM_FOLDS * 20.0)  # the states are there
+    deeper = Candidate(Spec.of("backbone"), backbones=(Spec.of("text_lora", layers=4),))
+    assert kitchen.costs.seconds(deeper) == pytest.approx(30.0 + NUM_FOLDS * 20.0)
 
 
 def test_a_net_of_a_kind_never_seen_is_taken_for_dear(kitchen: Kitchen) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 
 from fusion_automl.backbones import BACKBONES
 from fusion_automl.candidate import Candidate, Spec
-from fusion_automl.component import build
-from fusion_automl.encoders import ENCODERS
+from fusion_automl.component import Table, build
+from fusion_automl.encoders import ENCODERS, STATES
 from fusion_automl.encoders.frozen_embedding import whole
 from fusion_automl.search.follow import Net, nets
-from fusion_automl.search.ledger import Trial
+from fusion_automl.search.ledger import Report, Trial
 from fusion_automl.store.disk import Store
 from fusion_automl.store.node import Node
 
@@ -81,8 +81,8 @@ class Regression:
 class CostModel:
     """Seconds by the parts of a candidate that the store does not have yet, bytes by its family and its sizes.
 
-    A backbone that ran out of time on its own would do so again in every fusion that needs it, and so would the layers of a
-    frozen net: those cost infinitely much.
+    A backbone that ran out of time on its own would do so again in every fusion that needs it, and so would a frozen net under
+    another head, let alone one whose layers are tuned: those cost infinitely much.
     """
 
     def __init__(self, store: Store, *, rows: int, num_folds: int) -> None:
@@ -95,7 +95,8 @@ class CostModel:
         self._base = math.inf
         self._nodes: set[str] = set()
         self._stored: set[Spec | Net | Candidate] = set()
-        self._too_slow: set[Spec] = set()
+        self._too_slow: set[Spec | Net | Candidate] = set()
+        self._slow_runs: set[str] = set()
         self._trials: list[float] = []
 
     def learn(self, trial: Trial) -> None:
@@ -104,9 +105,10 @@ class CostModel:
         if candidate.fusion.name == "backbone" and report.status == "out_of_time":
             self._too_slow |= set(candidate.backbones)
         if report.status == "out_of_time" and not report.fold_scores:
-            encoders = (spec for part in (candidate, *candidate.members) for spec in part.encoders)
-            # What `paced` says of a frozen net: it ran once for all folds, and will not be faster with another head.
-            self._too_slow |= {whole(spec) for spec in encoders if report.reason.startswith(f"{spec.name}: batch ")}
+            # What `paced` says of a frozen net: it ran once for all folds, and will not be faster under another head.
+            slow = [piece for piece in pieces(candidate) if piece.once and _ran_out(piece, report)]
+            self._too_slow |= {piece.what for piece in slow}
+            self._slow_runs |= {kind for piece in slow for kind in piece.kinds}
         for key in report.nodes:
             if key not in self._nodes:
                 self._nodes.add(key)
@@ -131,12 +133,20 @@ class CostModel:
     def seconds(self, candidate: Candidate) -> float:
         """The expected seconds over all folds; a kind of part that was never seen costs what its like do, or nothing, but a
         net as much as UNSEEN_NET trials."""
-        parts = (candidate, *candidate.members)
-        needed = {spec for part in parts for spec in (*part.backbones, *map(whole, part.encoders))}
-        if self._too_slow & needed:
+        missing = self._missing(candidate)
+        backbones = {spec for part in (candidate, *candidate.members) for spec in part.backbones}
+        if self._too_slow & (backbones | {piece.what for piece in missing}):
             return math.inf
-        missing = {piece.what: piece for piece in pieces(candidate) if piece.what not in self._stored}
-        return sum((1 if piece.once else self._num_folds) * self._piece_seconds(piece) for piece in missing.values())
+        if any(self._slow_runs & set(piece.tunes) for piece in missing):
+            return math.inf
+        return sum((1 if piece.once else self._num_folds) * self._piece_seconds(piece) for piece in missing)
+
+    def embeds(self, candidate: Candidate) -> bool:
+        """Whether the candidate needs a matrix that is made once for all folds and was not made yet."""
+        return any(piece.once and piece.kinds[0].startswith("encoders") for piece in self._missing(candidate))
+
+    def _missing(self, candidate: Candidate) -> tuple[Piece, ...]:
+        return tuple({piece.what: piece for piece in pieces(candidate) if piece.what not in self._stored}.values())
 
     def _piece_seconds(self, piece: Piece) -> float:
         nearest = next((kind for kind in piece.kinds if kind in self._seconds), None)
@@ -177,10 +187,14 @@ def pieces(candidate: Candidate) -> Iterator[Piece]:
         below = [spec for spec in map(_below, net.backbones) if spec]
         for spec in below:
             yield Piece(spec, _states_kinds(spec), _sizes(spec), once=True)
-        tunes = tuple(kind for spec in below for kind in _frozen_kinds(dict(spec.params).get("checkpoint")))
+        tunes = tuple(kind for spec in below for kind in _runs(STATES, spec))
         yield Piece(net, (f"nets {name}", "nets"), _sizes(*net.backbones), tunes=tunes)
     if candidate.classical:
         yield Piece(candidate, _head_kinds(candidate), _sizes(candidate.classical))
+
+
+def _ran_out(piece: Piece, report: Report) -> bool:
+    return isinstance(piece.what, Spec) and report.reason.startswith(f"{piece.what.name}: batch ")
 
 
 def _below(backbone: Spec) -> Spec | None:
@@ -191,16 +205,17 @@ def _below(backbone: Spec) -> Spec | None:
 
 
 def _encoder_kinds(spec: Spec) -> tuple[str, ...]:
-    checkpoint = getattr(build(ENCODERS, spec, where="encoder"), "checkpoint", None)
-    return (f"encoders {spec.name}", *_frozen_kinds(checkpoint), "encoders")
+    return (f"encoders {spec.name}", *_runs(ENCODERS, spec), "encoders")
 
 
 def _states_kinds(spec: Spec) -> tuple[str, ...]:
     """States of lower layers are at first taken to cost what the whole net does."""
-    return (f"states {spec.name}", *_frozen_kinds(dict(spec.params).get("checkpoint")))
+    return (f"states {spec.name}", *_runs(STATES, spec))
 
 
-def _frozen_kinds(checkpoint: object) -> tuple[str, ...]:
+def _runs(table: Table, spec: Spec) -> tuple[str, ...]:
+    """The kind of a run of a whole frozen net over all rows, if there is one in this component."""
+    checkpoint = getattr(build(table, spec, where="encoder"), "checkpoint", None)
     return (f"runs of {checkpoint}",) if checkpoint else ()
 
 

@@ -23,6 +23,8 @@ from fusion_automl.data.shards import Shards, shard_path
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
 from fusion_automl.encoders import ngrams
+from fusion_automl.encoders.text_states import TextStates
+from fusion_automl.errors import OutOfTime
 from fusion_automl.fusion.bench import Bench, _one_row_seconds
 from fusion_automl.metrics import METRICS
 from fusion_automl.store.disk import Store
@@ -68,6 +70,24 @@ def test_what_is_made_for_all_folds_is_counted_apart(checkpoints: dict[str, str]
     before = first.once_seconds
     assert first.encode(Spec.of("ordinal")) != second.encode(Spec.of("ordinal"))
     assert first.once_seconds == before
+
+
+def test_states_leave_time_to_learn_on_them(
+    checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def fit(encoder: TextStates, data: Dataset, *, seed: int, deadline: Deadline, threads: int) -> None:
+        seen.append(deadline.seconds_left())
+        raise OutOfTime("enough")
+
+    monkeypatch.setattr(TextStates, "fit", fit)
+    dataset = mixed_dataset(rows=40)
+    fold = make_split(dataset, num_folds=2, seed=0)[0]
+    bench = Bench(dataset, fold, Store(tmp_path), 0, Deadline.after(100), Deadline.after(50), 1)
+    with pytest.raises(OutOfTime):
+        bench.train(Spec.of("text_lora", checkpoint=checkpoints["text"]), "identity")
+    assert seen == [pytest.approx(40, abs=1)]
 
 
 def test_a_fold_costs_what_the_next_one_will(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

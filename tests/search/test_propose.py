@@ -162,6 +162,26 @@ def test_a_trial_may_take_its_share(tmp_path: Path) -> None:
     assert Order.from_json(proposal.order.to_json()) == proposal.order
 
 
+def test_the_first_to_use_an_embedding_has_more_time(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    text = (
+        FINITE.partition("[encoder.onehot]")[0]
+        + """
+[encoder.text_embedding]
+checkpoint = "WHERE"
+components = {choice = [0, 30]}
+
+[fusion.concat]
+""".replace("WHERE", checkpoints["text"])
+    )
+    asker = proposer(local(text, tmp_path, modalities=("text",)), tmp_path, max_seconds=12.0)
+    limits = []
+    while proposal := asker.ask(Deadline.after(1000.0)):
+        limits.append(proposal.order.max_seconds)
+        asker.tell(proposal.candidate.key, done(proposal.candidate))
+        asker.ledger.record(proposal.candidate, done(proposal.candidate))
+    assert limits[:2] == [12.0, 18.0] and set(limits[2:]) == {12.0}
+
+
 def test_the_baseline_is_asked_for_however_late_it_is(tmp_path: Path) -> None:
     asker = proposer(local(FINITE, tmp_path), tmp_path)
     proposal = asker.ask(Deadline.after(-1.0))

@@ -121,7 +121,9 @@ def test_a_frozen_net_that_was_too_slow_is_not_run_again_under_another_head(
 
     first = under("ridge", components=30)
     kitchen.costs.learn(Trial(first, Report(first.key, "out_of_time", None, (), 7.0, 7.0, 0, 0, reason)))
-    for other in (under("catboost"), Candidate(Spec.of("average"), members=(trees(1), under("ridge", components=60)))):
+    average = Candidate(Spec.of("average"), members=(trees(1), under("ridge", components=60)))
+    tuned = Candidate(Spec.of("backbone"), backbones=(Spec.of("text_lora"),))
+    for other in (under("catboost"), average, tuned):
         assert (kitchen.costs.seconds(other) == math.inf) is slow
     assert math.isfinite(
         kitchen.costs.seconds(Candidate(Spec.of("concat"), (Spec.of("onehot"),), (), Spec.of("ridge")))
@@ -135,6 +137,7 @@ def test_a_frozen_net_is_paid_for_once_whatever_is_built_on_it(kitchen: Kitchen)
 
     kitchen.learn(under(0), text_embedding=60.0, ridge=1.0)
     assert kitchen.costs.seconds(under(30)) == pytest.approx(NUM_FOLDS * 1.0)
+    assert not kitchen.costs.embeds(under(30)) and kitchen.costs.embeds(under(0, max_length=64))
     assert kitchen.costs.seconds(under(0, max_length=64)) == pytest.approx(60.0 + NUM_FOLDS * 1.0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from fusion_automl.ensemble.price import Limits, Price, Prices
 from fusion_automl.errors import FusionError
 from fusion_automl.evaluate import Problem
 from fusion_automl.refit import PATIENCE, refit, refit_members, refit_seconds
+from fusion_automl.search.ledger import Trial
 from fusion_automl.store.disk import Store, bytes_in
 
 Preset = Literal["best-quality", "fast-inference"]
@@ -74,14 +76,13 @@ def assemble(
     within, hopeful = limits, True
     for attempt in range(1, MAX_ATTEMPTS + 1):
         seconds = max(0.2, deadline.seconds_left())
-        until = deadline.within((CHOICE_SHARE + REFIT_SHARE) * seconds)
+        times = _Times(deadline, seconds, num_test, prices)
         if preset == "fast-inference":
-            ensemble, notes = _one_model(problem, field, store, prices, within, until, threads=threads)
+            ensemble, notes = _one_model(problem, field, store, prices, within, times, threads=threads)
         else:
             price_of = prices.of_one_fold if hopeful else prices.of
             ensemble = build_ensemble(field, price_of, within, seconds=CHOICE_SHARE * seconds)
-            test_seconds = num_test * prices.of(ensemble.trials).row_seconds
-            by = min(until, deadline.earlier(REST_SHARE * seconds + test_seconds), key=lambda moment: moment.at)
+            by = times.refit_by(ensemble.trials)
             ensemble, notes = refit_members(ensemble, problem, store, deadline=by, threads=threads)
         save(make_manifest(problem, store, ensemble), store, folder)
         artifact = load(folder)
@@ -134,25 +135,45 @@ def make_manifest(problem: Problem, store: Store, ensemble: Ensemble) -> Manifes
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """What the `seconds` that an attempt began with, up to `deadline`, are for."""
+
+    deadline: Deadline
+    seconds: float
+    num_test: int
+    prices: Prices
+
+    def refit_by(self, trials: Sequence[Trial]) -> Deadline:
+        """When fitting these again must be over, so that the models of their folds could still predict the test rows."""
+        test_seconds = self.num_test * self.prices.of(trials).row_seconds
+        rest = max(1 - CHOICE_SHARE - REFIT_SHARE, REST_SHARE + test_seconds / self.seconds)
+        return self.deadline.earlier(rest * self.seconds)
+
+
 def _one_model(
     problem: Problem,
     field: Field,
     store: Store,
     prices: Prices,
     limits: Limits,
-    deadline: Deadline,
+    times: _Times,
     *,
     threads: int,
 ) -> tuple[Ensemble, tuple[str, ...]]:
     """One trial, fitted again on all rows; with its folds' models where there is no time for that."""
-    seconds = deadline.seconds_left()
+    seconds = CHOICE_SHARE / 2 * times.seconds  # where the first choice cannot be fitted again there is a second
     trials = contenders(field)
-    in_time = [trial for trial in trials if PATIENCE * refit_seconds(trial, problem, store) < seconds]
+    in_time = [
+        trial
+        for trial in trials
+        if PATIENCE * refit_seconds(trial, problem, store) < times.refit_by([trial]).seconds_left()
+    ]
     if in_time:
-        single = build_single(field, in_time, prices.of_one_fold, limits, seconds=CHOICE_SHARE * seconds)
+        single = build_single(field, in_time, prices.of_one_fold, limits, seconds=seconds)
         (trial,) = single.trials
         try:
-            again = refit(trial, problem, store, deadline=deadline, threads=threads)
+            again = refit(trial, problem, store, deadline=times.refit_by([trial]), threads=threads)
         except FusionError as error:
             reason = str(error)
         else:
@@ -163,7 +184,7 @@ def _one_model(
             return replace(single, members=((again, 1.0),)), (note,)
     else:
         reason = "no candidate would be fitted in the time that is left"
-    single = build_single(field, trials, prices.of, limits, seconds=CHOICE_SHARE * seconds)
+    single = build_single(field, trials, prices.of, limits, seconds=seconds)
     return single, (
         f"There was no fit on all rows ({reason}): the models of all folds predict. Choose a larger --budget.",
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fusion_automl.artifact import load
-from fusion_automl.assemble import assemble
+from fusion_automl.assemble import PRESETS, Preset, assemble
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
@@ -67,8 +67,9 @@ def _finish_without(gone: list[Candidate], monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize(("num_test", "refitted"), [(0, True), (10**12, False)])
-def test_members_are_not_fitted_again_at_the_cost_of_the_test_rows(
-    num_test: int, refitted: bool, tmp_path: Path
+@pytest.mark.parametrize("preset", PRESETS)
+def test_nothing_is_fitted_again_at_the_cost_of_the_test_rows(
+    preset: Preset, num_test: int, refitted: bool, tmp_path: Path
 ) -> None:
     dataset = mixed_dataset("binary")
     problem = Problem(dataset, make_split(dataset, num_folds=2, seed=0), METRICS[DEFAULTS["binary"]], 0)
@@ -80,7 +81,7 @@ def test_members_are_not_fitted_again_at_the_cost_of_the_test_rows(
         problem,
         make_field(problem, runner.ledger),
         runner.store,
-        preset="best-quality",
+        preset=preset,
         limits=Limits(),
         num_test=num_test,
         deadline=Deadline.after(60.0),

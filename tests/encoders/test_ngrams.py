@@ -25,6 +25,16 @@ def test_weights_are_those_of_scikit_learn() -> None:
         np.testing.assert_allclose(fitted.transform(data.frame).toarray(), expected.toarray(), atol=1e-6)
 
 
+def test_pieces_of_words_are_those_of_scikit_learn() -> None:
+    texts = [*TEXTS, "A b\tCD\n\nİstanbul  naïve naïve—co-op", "x y z x", "co-op, CO-OP!", " ", "東京都 東京"]
+    theirs = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32)
+    expected = theirs.fit_transform(texts)
+    data = dataset(text=("text", texts))
+    fitted = TfIdf(words=0, chars=10_000, min_rows=1).fit(data, seed=0, deadline=Deadline.never(), threads=1)
+    assert fitted.names == tuple(f"text char_wb {term}" for term in theirs.get_feature_names_out())
+    np.testing.assert_allclose(fitted.transform(data.frame).toarray(), expected.toarray(), atol=1e-6)
+
+
 def test_of_equally_frequent_terms_the_first_in_the_alphabet_are_kept() -> None:
     data = dataset(text=("text", ["pear fig apple", "fig apple pear", "zoo apple"]))
     fitted = TfIdf(words=2, word_ngrams=1).fit(data, seed=0, deadline=Deadline.never(), threads=1)
@@ -50,6 +60,22 @@ def test_inside_remember_texts_a_text_is_taken_apart_once(monkeypatch: pytest.Mo
     assert counts["big"] == 2 and counts["new"] == 1 and counts["red"] == 0
     count(TEXTS[:1], words)
     assert seen == [*TEXTS[:5], TEXTS[0]]
+
+
+def test_a_word_is_cut_into_pieces_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[str] = []
+
+    class Spy(ngrams._Table):
+        def __init__(self, grams: Grams) -> None:
+            super().__init__(grams)
+            analyze = self.analyze
+            self.analyze = lambda text: cut.append(text) or analyze(text)
+
+    monkeypatch.setattr(ngrams, "_Table", Spy)
+    with remember_texts():
+        count(["a cat", "A dog"], Grams("char_wb", 3, 3))
+        count(["dog cat"], Grams("char_wb", 3, 3))
+    assert cut == ["a cat", "A dog", "a", "cat", "dog", "dog cat"]
 
 
 def test_what_is_remembered_does_not_change_what_is_learned() -> None:

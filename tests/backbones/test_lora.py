@@ -12,7 +12,10 @@ import torch
 
 from fusion_automl.artifact import load, save
 from fusion_automl.assemble import make_manifest
+from fusion_automl.backbones.fitted import Outputs
+from fusion_automl.backbones.lora import Tuning, _opened
 from fusion_automl.backbones.nets.lora import LayersOverStates, add_updates, merge_updates, read_updates
+from fusion_automl.backbones.recipe import Recipe
 from fusion_automl.candidate import Candidate, Spec
 from fusion_automl.data.split import make_split
 from fusion_automl.deadline import Deadline
@@ -101,6 +104,13 @@ def test_layers_that_learn_have_another_attention_with_the_same_result(
             for net in (learning, applied)
         )
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+    data = mixed_dataset(rows=20)
+    tuning = Tuning(1, 2, 0.0, Recipe(1e-3, 1e-2, epochs=1, patience=1, batch_size=8))
+    states = np.zeros((1, frozen.net.size), np.float16)
+    with _opened(tuning, tmp_path, Outputs.fit(data.task, data.y), states) as net:
+        assert isinstance(net, LayersOverStates)
+        assert net.layers[0].attention.self.config._attn_implementation == "eager"
 
 
 def test_training_leaves_out_tokens_and_prediction_none(frozen: FittedTextStates) -> None:

@@ -13,6 +13,21 @@ TEXTS = [f"the {a} {b} saw {a} cat{'' if b == 'old' else 's'}" for a in ("big", 
 TEXTS += ["", "?!"]
 
 
+@pytest.fixture
+def taken_apart(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that were taken apart, in order."""
+    seen: list[str] = []
+
+    class Spy(ngrams._Table):
+        def __init__(self, grams: Grams) -> None:
+            super().__init__(grams)
+            analyze = self.analyze
+            self.analyze = lambda text: seen.append(text) or analyze(text)
+
+    monkeypatch.setattr(ngrams, "_Table", Spy)
+    return seen
+
+
 def test_weights_are_those_of_scikit_learn() -> None:
     for sublinear in (True, False):
         theirs = TfidfVectorizer(
@@ -41,41 +56,23 @@ def test_of_equally_frequent_terms_the_first_in_the_alphabet_are_kept() -> None:
     assert fitted.names == ("text word apple", "text word fig")
 
 
-def test_inside_remember_texts_a_text_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-
-    class Spy(ngrams._Table):
-        def __init__(self, grams: Grams) -> None:
-            super().__init__(grams)
-            analyze = self.analyze
-            self.analyze = lambda text: seen.append(text) or analyze(text)
-
-    monkeypatch.setattr(ngrams, "_Table", Spy)
+def test_inside_remember_texts_a_text_is_taken_apart_once(taken_apart: list[str]) -> None:
     words = Grams("word", 1, 1)
     with remember_texts():
         count(TEXTS[:3], words)
         found = count(TEXTS[1:5], words)
-    assert seen == TEXTS[:5]
+    assert taken_apart == TEXTS[:5]
     counts = dict(zip(found.terms, found.matrix.toarray()[0], strict=True))
     assert counts["big"] == 2 and counts["new"] == 1 and counts["red"] == 0
     count(TEXTS[:1], words)
-    assert seen == [*TEXTS[:5], TEXTS[0]]
+    assert taken_apart == [*TEXTS[:5], TEXTS[0]]
 
 
-def test_a_word_is_cut_into_pieces_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut: list[str] = []
-
-    class Spy(ngrams._Table):
-        def __init__(self, grams: Grams) -> None:
-            super().__init__(grams)
-            analyze = self.analyze
-            self.analyze = lambda text: cut.append(text) or analyze(text)
-
-    monkeypatch.setattr(ngrams, "_Table", Spy)
+def test_a_word_is_cut_into_pieces_once(taken_apart: list[str]) -> None:
     with remember_texts():
         count(["a cat", "A dog"], Grams("char_wb", 3, 3))
         count(["dog cat"], Grams("char_wb", 3, 3))
-    assert cut == ["a cat", "A dog", "a", "cat", "dog", "dog cat"]
+    assert taken_apart == ["a cat", "A dog", "a", "cat", "dog", "dog cat"]
 
 
 def test_what_is_remembered_does_not_change_what_is_learned() -> None:
